@@ -1,0 +1,1 @@
+//! TCP and UDP echo for the Switchboard runtime.

@@ -1,0 +1,192 @@
+//! A message that did not arrive whole in one frame and one read.
+
+use crate::frame::{Header, OpCode};
+use crate::mask::{self, Key};
+use crate::utf8::{Decoder, InvalidUtf8};
+use crate::{Message, Settings, error::MessageLimit};
+
+/// What has arrived of a message: unmasked and checked as it came, and not looked at again.
+///
+/// Its buffer grows with what has arrived. What a header declares bounds that growth, and causes none.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    content: Content,
+    /// Bytes of payload that have arrived, those of a character not complete yet included.
+    size: usize,
+    /// Bytes of the present frame's payload that have not arrived.
+    left: usize,
+    /// The present frame's masking key, turned to the next byte.
+    key: Key,
+    /// The present frame is the last one.
+    fin: bool,
+    fragments: u32,
+}
+
+#[derive(Debug)]
+enum Content {
+    Text(String, Decoder),
+    Binary(Vec<u8>),
+}
+
+impl Assembly {
+    /// A message that begins with a frame of this opcode.
+    pub(crate) fn new(opcode: OpCode) -> Self {
+        let content = match opcode {
+            OpCode::Text => Content::Text(String::new(), Decoder::new()),
+            _ => Content::Binary(Vec::new()),
+        };
+        Self { content, size: 0, left: 0, key: [0; 4], fin: false, fragments: 0 }
+    }
+
+    /// The next frame of the message begins; its payload is to be [absorbed](Self::absorb).
+    pub(crate) fn begin_frame(&mut self, header: Header, settings: &Settings) -> Result<(), MessageLimit> {
+        let size = header.payload.saturating_add(self.size as u64);
+        let limit = settings.max_message;
+        let left = match usize::try_from(header.payload) {
+            Ok(left) if size <= limit as u64 => left,
+            _ => return Err(MessageLimit::Size { size, limit }),
+        };
+        if self.fragments == settings.max_fragments {
+            return Err(MessageLimit::Fragments { limit: settings.max_fragments });
+        }
+        self.fragments += 1;
+        (self.left, self.key, self.fin) = (left, header.mask.unwrap_or_default(), header.fin);
+        Ok(())
+    }
+
+    /// Bytes of the present frame's payload that have not arrived.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Whether the last frame has arrived whole.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.fin && self.left == 0
+    }
+
+    /// Bytes of memory it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.content {
+            Content::Text(text, _) => text.capacity(),
+            Content::Binary(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// The capacity to [grow](Self::grow) to before `more` bytes are absorbed, if it must grow: at least twice what it
+    /// was, but no more than the message can have.
+    pub(crate) fn capacity_for(&self, more: usize, settings: &Settings) -> Option<usize> {
+        let needed = self.size + more;
+        let most = if self.fin { self.size + self.left } else { settings.max_message };
+        (self.capacity() < needed).then(|| needed.max((2 * self.capacity()).min(most)))
+    }
+
+    /// Makes it hold `capacity` bytes.
+    pub(crate) fn grow(&mut self, capacity: usize) {
+        match &mut self.content {
+            Content::Text(text, _) => text.reserve_exact(capacity - text.len()),
+            Content::Binary(bytes) => bytes.reserve_exact(capacity - bytes.len()),
+        }
+    }
+
+    /// Takes the next `payload.len()` (at most [`left`](Self::left)) bytes of the present frame, as they came.
+    pub(crate) fn absorb(&mut self, payload: &mut [u8]) -> Result<(), InvalidUtf8> {
+        mask::apply(payload, self.key);
+        self.key = mask::advance(self.key, payload.len());
+        self.size += payload.len();
+        self.left -= payload.len();
+        match &mut self.content {
+            Content::Text(text, decoder) => {
+                let piece = decoder.push(payload)?;
+                text.extend(piece.head);
+                text.push_str(piece.body);
+            }
+            Content::Binary(bytes) => bytes.extend_from_slice(payload),
+        }
+        Ok(())
+    }
+
+    /// The message, once it [is complete](Self::is_complete).
+    pub(crate) fn message(&self) -> Result<Message<'_>, InvalidUtf8> {
+        debug_assert!(self.is_complete());
+        match &self.content {
+            Content::Text(text, decoder) => decoder.finish().map(|()| Message::Text(text)),
+            Content::Binary(bytes) => Ok(Message::Binary(bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(opcode: OpCode, fin: bool, payload: u64) -> Header {
+        Header { fin, opcode, mask: Some([1, 2, 3, 4]), payload }
+    }
+
+    fn masked(plain: &[u8]) -> Vec<u8> {
+        let mut bytes = plain.to_vec();
+        mask::apply(&mut bytes, [1, 2, 3, 4]);
+        bytes
+    }
+
+    fn absorb(assembly: &mut Assembly, bytes: &mut [u8], settings: &Settings) -> Result<(), InvalidUtf8> {
+        if let Some(capacity) = assembly.capacity_for(bytes.len(), settings) {
+            assembly.grow(capacity);
+        }
+        let capacity = assembly.capacity();
+        let absorbed = assembly.absorb(bytes);
+        assert_eq!(assembly.capacity(), capacity, "it grows where it is told to, and nowhere else");
+        absorbed
+    }
+
+    #[test]
+    fn text_in_two_frames_cut_everywhere() {
+        let text = "héllo wörld 🦀";
+        let settings = Settings::default();
+        for cut in 0..=text.len() {
+            let mut frames = [masked(&text.as_bytes()[..cut]), masked(&text.as_bytes()[cut..])];
+            let mut assembly = Assembly::new(OpCode::Text);
+            for (index, frame) in frames.iter_mut().enumerate() {
+                assembly.begin_frame(header(OpCode::Text, index == 1, frame.len() as u64), &settings).unwrap();
+                let middle = frame.len() / 2;
+                absorb(&mut assembly, &mut frame[..middle], &settings).unwrap();
+                absorb(&mut assembly, &mut frame[middle..], &settings).unwrap();
+                assert_eq!(assembly.is_complete(), index == 1);
+            }
+            assert_eq!(assembly.message(), Ok(Message::Text(text)));
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_has_arrived() {
+        let settings = Settings::default();
+        let mut assembly = Assembly::new(OpCode::Binary);
+        assembly.begin_frame(header(OpCode::Binary, true, 10_000_000), &settings).unwrap();
+        assert_eq!(assembly.capacity(), 0, "nothing has arrived");
+        let mut arrived = 0;
+        while assembly.left() > 0 {
+            let count = assembly.left().min(30_000);
+            absorb(&mut assembly, &mut vec![7; count], &settings).unwrap();
+            arrived += count;
+            assert!(assembly.capacity() <= 2 * arrived, "{} for {arrived}", assembly.capacity());
+        }
+        assert_eq!(assembly.capacity(), 10_000_000, "and no more than it needs in the end");
+    }
+
+    #[test]
+    fn limits() {
+        let settings = Settings { max_message: 10, max_fragments: 3, ..Settings::default() };
+        let mut assembly = Assembly::new(OpCode::Binary);
+        let too_big = |size| Err(MessageLimit::Size { size, limit: 10 });
+        assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, 11), &settings), too_big(11));
+        assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, u64::MAX >> 1), &settings), too_big(u64::MAX >> 1));
+        assembly.begin_frame(header(OpCode::Binary, false, 9), &settings).unwrap();
+        absorb(&mut assembly, &mut [0; 9], &settings).unwrap();
+        assert_eq!(assembly.begin_frame(header(OpCode::Continuation, true, 2), &settings), too_big(11));
+        assert_eq!(assembly.begin_frame(header(OpCode::Continuation, true, u64::MAX >> 1), &settings), too_big((u64::MAX >> 1) + 9));
+        assembly.begin_frame(header(OpCode::Continuation, false, 0), &settings).unwrap();
+        assembly.begin_frame(header(OpCode::Continuation, false, 0), &settings).unwrap();
+        let too_many = Err(MessageLimit::Fragments { limit: 3 });
+        assert_eq!(assembly.begin_frame(header(OpCode::Continuation, true, 1), &settings), too_many);
+    }
+}

@@ -1,0 +1,169 @@
+//! What an application implements.
+
+use switchboard::{CloseReason, Closing, Failure, TimerId};
+
+use crate::close::CloseCode;
+use crate::handshake::{Accept, Request, Response};
+use crate::{Message, Peer};
+
+/// An application on one WebSocket connection.
+///
+/// The order of calls: [`on_handshake`](Self::on_handshake) or [`on_http`](Self::on_http), once; if the handshake was
+/// accepted, `on_open`, then any of the others, then `on_close`, exactly once, last. After [`Peer::close`] nothing but
+/// `on_close` (and timers of its own, until the peer has answered) follows.
+///
+/// A callback that fails ends the connection: the peer gets close code 1011, and the error is the cause that
+/// `on_close` is told.
+///
+/// ```
+/// use switchboard::Failure;
+/// use switchboard_websocket::{Accept, Handler, Message, Peer, Request, Response};
+///
+/// /// Repeats what it is told, to pages of its own origin.
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_handshake(&mut self, _: &mut Peer<'_, '_>, request: &Request<'_>) -> Result<Accept, Response> {
+///         if request.is_same_origin() { Ok(Accept::new()) } else { Err(Response::text(403, "other origin\n")) }
+///     }
+///
+///     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+///         peer.send(message);
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Handler: 'static {
+    /// A client asks to open a WebSocket, by a request that is in order. By default it may.
+    ///
+    /// # Errors
+    /// The answer to refuse it with, after which the connection closes.
+    fn on_handshake(&mut self, peer: &mut Peer<'_, '_>, request: &Request<'_>) -> Result<Accept, Response> {
+        let _ = (peer, request);
+        Ok(Accept::new())
+    }
+
+    /// A request in plain HTTP. After the answer the connection closes. By default the answer is that there is nothing
+    /// but a WebSocket here (426 Upgrade Required).
+    fn on_http(&mut self, peer: &mut Peer<'_, '_>, request: &Request<'_>) -> Response {
+        let _ = (peer, request);
+        Response::upgrade_required()
+    }
+
+    /// The WebSocket stands; messages can be sent.
+    ///
+    /// # Errors
+    /// As for every callback: the peer gets close code 1011.
+    fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// A message has arrived whole.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure>;
+
+    /// The peer answered a [`Peer::ping`], or sent a pong that nobody had asked for.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_pong(&mut self, peer: &mut Peer<'_, '_>, payload: &[u8]) -> Result<(), Failure> {
+        let _ = (peer, payload);
+        Ok(())
+    }
+
+    /// There is room again: exactly one follows when [`Peer::has_room`] has said no, unless the connection closes first.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_drain(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// Somebody posted a message that is not a [`Post`](crate::Post). By default it is dropped.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_post(&mut self, peer: &mut Peer<'_, '_>, message: switchboard::Message) -> Result<(), Failure> {
+        let _ = (peer, message);
+        Ok(())
+    }
+
+    /// A timer set by [`Peer::set_timer`] is due; it is gone now.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_timer(&mut self, peer: &mut Peer<'_, '_>, timer: TimerId) -> Result<(), Failure> {
+        let _ = (peer, timer);
+        Ok(())
+    }
+
+    /// The loop drains: say goodbye and close. By default: close code 1001, going away.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_shutdown(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        peer.close(CloseCode::GOING_AWAY, "")
+    }
+
+    /// The WebSocket is gone. Nothing can be sent any more, but messages can be posted and connections opened.
+    fn on_close(&mut self, cx: &mut Closing<'_>, closed: &Closed<'_>) {
+        let _ = (cx, closed);
+    }
+}
+
+/// How a WebSocket ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Closed<'a> {
+    /// The code of the first close frame, whoever sent it; [`CloseCode::NO_STATUS`] if it had none, and
+    /// [`CloseCode::ABNORMAL`] if there was no close frame at all.
+    pub code: CloseCode,
+    /// That frame's reason.
+    pub reason: &'a str,
+    /// Whether that frame came from the peer.
+    pub by_peer: bool,
+    /// Whether both sides sent a close frame and nothing was lost (RFC 6455 §7.1.4).
+    pub clean: bool,
+    /// What the loop says of it: the error, if there was one.
+    pub cause: &'a CloseReason,
+}
+
+/// A closure as a [`Handler`]: called for every message, defaults for the rest.
+///
+/// ```
+/// use switchboard_websocket::{Message, WebSocket, message_fn};
+///
+/// let shout = WebSocket::server(message_fn(|peer, message| {
+///     match message {
+///         Message::Text(text) => peer.text(&text.to_uppercase()),
+///         Message::Binary(bytes) => peer.binary(bytes),
+///     }
+///     Ok(())
+/// }));
+/// # drop(shout);
+/// ```
+pub fn message_fn<F>(on_message: F) -> MessageFn<F>
+where
+    F: FnMut(&mut Peer<'_, '_>, Message<'_>) -> Result<(), Failure> + 'static,
+{
+    MessageFn { on_message }
+}
+
+/// What [`message_fn`] makes.
+#[derive(Debug)]
+pub struct MessageFn<F> {
+    on_message: F,
+}
+
+impl<F> Handler for MessageFn<F>
+where
+    F: FnMut(&mut Peer<'_, '_>, Message<'_>) -> Result<(), Failure> + 'static,
+{
+    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+        (self.on_message)(peer, message)
+    }
+}

@@ -1,0 +1,113 @@
+//! Where the head of an HTTP request ends.
+
+use super::HandshakeError;
+
+/// Looks for the empty line that ends the head of a request, at every byte once.
+///
+/// It remembers how far it has come, so a head that arrives byte by byte costs no more than one that arrives whole. It
+/// refuses what no head can contain as soon as it is there: a TLS handshake, for one, with its first byte.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scanner {
+    scanned: u32,
+    after_cr: bool,
+    /// The line has bytes.
+    in_line: bool,
+    /// A line with bytes has ended. Empty ones before the request line are skipped (RFC 9112 §2.2).
+    began: bool,
+}
+
+impl Scanner {
+    /// Whether anything has arrived.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.scanned > 0
+    }
+
+    /// Goes on where it stopped in `bytes`, which begin with the head and may have grown since: the length of the head,
+    /// empty line included, or `None` if its end is not there yet.
+    ///
+    /// # Errors
+    /// [`HandshakeError::TooLarge`] if the head does not end within `limit` bytes; [`HandshakeError::Malformed`] for a
+    /// control character, or a CR or LF that stands alone (RFC 9112 §2.2: a lone LF may be accepted, but programs in
+    /// between that do so and others that don't is what request smuggling lives on).
+    pub fn scan(&mut self, bytes: &[u8], limit: usize) -> Result<Option<usize>, HandshakeError> {
+        let end = bytes.len().min(limit).min(u32::MAX as usize);
+        for (at, &byte) in bytes[..end].iter().enumerate().skip(self.scanned as usize) {
+            self.scanned += 1;
+            match (byte, self.after_cr) {
+                (b'\n', true) if !self.in_line && self.began => return Ok(Some(at + 1)),
+                (b'\n', true) => {
+                    self.began |= self.in_line;
+                    (self.in_line, self.after_cr) = (false, false);
+                }
+                (_, true) => return Err(HandshakeError::Malformed("a CR without LF")),
+                (b'\r', false) => self.after_cr = true,
+                (b'\n', false) => return Err(HandshakeError::Malformed("an LF without CR")),
+                (0..=0x08 | 0x0b..=0x1f | 0x7f, false) => return Err(HandshakeError::Malformed("a control character")),
+                (_, false) => self.in_line = true,
+            }
+        }
+        if end < bytes.len() || end == limit { Err(HandshakeError::TooLarge { limit }) } else { Ok(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[test]
+    fn finds_the_same_end_at_every_split() {
+        let bytes = [HEAD, b"\r\n\r\nframes"].concat();
+        for split in 0..=bytes.len() {
+            let mut scanner = Scanner::default();
+            let first = scanner.scan(&bytes[..split], 100).unwrap();
+            assert_eq!(first, (split >= HEAD.len()).then_some(HEAD.len()), "at {split}");
+            if first.is_none() {
+                assert_eq!(scanner.scan(&bytes, 100), Ok(Some(HEAD.len())), "at {split}");
+            }
+        }
+        let mut scanner = Scanner::default();
+        let found = (0..=bytes.len()).find(|&end| scanner.scan(&bytes[..end], 100).unwrap().is_some());
+        assert_eq!(found, Some(HEAD.len()), "byte by byte");
+    }
+
+    #[test]
+    fn empty_lines_before_the_request_are_part_of_the_head() {
+        let bytes = [b"\r\n\r\n", HEAD].concat();
+        assert_eq!(Scanner::default().scan(&bytes, 100), Ok(Some(bytes.len())));
+        assert_eq!(Scanner::default().scan(b"\r\n\r\n\r\n", 6), Err(HandshakeError::TooLarge { limit: 6 }));
+    }
+
+    #[test]
+    fn the_limit_is_the_longest_head_that_passes() {
+        assert_eq!(Scanner::default().scan(HEAD, HEAD.len()), Ok(Some(HEAD.len())));
+        let limit = HEAD.len() - 1;
+        assert_eq!(Scanner::default().scan(HEAD, limit), Err(HandshakeError::TooLarge { limit }));
+        assert_eq!(Scanner::default().scan(&HEAD[..limit], limit), Err(HandshakeError::TooLarge { limit }));
+        assert_eq!(Scanner::default().scan(&HEAD[..limit - 1], limit), Ok(None));
+    }
+
+    #[test]
+    fn what_no_head_contains_is_refused_where_it_stands() {
+        let refused = |bytes: &[u8]| Scanner::default().scan(bytes, 100).unwrap_err();
+        assert_eq!(refused(b"\x16"), HandshakeError::Malformed("a control character"), "TLS");
+        assert_eq!(refused(b"GET / HTTP/1.1\n"), HandshakeError::Malformed("an LF without CR"));
+        assert_eq!(refused(b"GET / HTTP/1.1\r\nA: b\rc"), HandshakeError::Malformed("a CR without LF"));
+        assert_eq!(refused(b"GET /\0"), HandshakeError::Malformed("a control character"));
+        assert_eq!(refused(b"\r\r"), HandshakeError::Malformed("a CR without LF"));
+    }
+
+    /// Each byte is looked at once: 16 MB of garbage, a byte at a time, would take hours if not.
+    #[test]
+    fn the_work_is_linear_in_the_bytes() {
+        let garbage = vec![b'a'; 1 << 20];
+        let mut scanner = Scanner::default();
+        for end in 0..garbage.len() {
+            assert_eq!(scanner.scan(&garbage[..end], garbage.len()), Ok(None));
+            assert_eq!(scanner.scanned as usize, end);
+        }
+        assert!(scanner.scan(&garbage, garbage.len()).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! Requests: what is read out of a head, and which heads are refused.
+
+use super::*;
+
+fn parse(head: &str) -> Result<Request<'_>, HandshakeError> {
+    Request::parse(head.as_bytes(), 8)
+}
+
+fn with_target(target: &str) -> Result<(String, Option<String>, String), HandshakeError> {
+    let head = format!("GET {target} HTTP/1.1\r\nHost: header.example\r\n\r\n");
+    let request = parse(&head)?;
+    let host = request.host().unwrap_or_default().to_owned();
+    Ok((request.path().to_owned(), request.query().map(str::to_owned), host))
+}
+
+fn with_headers(headers: &str) -> Result<(), HandshakeError> {
+    parse(&format!("GET / HTTP/1.1\r\n{headers}\r\n")).map(drop)
+}
+
+#[test]
+fn parts_of_a_request() {
+    let head = "GET /chat?room=1?2 HTTP/1.1\r\nHost: a:80\r\nX-A: 1\r\nx-a:  two \r\nB: x, ,y ,z\r\n\r\n";
+    let request = parse(head).unwrap();
+    assert_eq!(request.method(), "GET");
+    assert_eq!(request.target(), "/chat?room=1?2");
+    assert_eq!((request.path(), request.query()), ("/chat", Some("room=1?2")));
+    assert_eq!(request.host(), Some("a:80"));
+    assert!(request.is_http_1_1());
+    assert_eq!(request.header("X-a"), Some(&b"1"[..]));
+    assert_eq!(request.header_str("x-A"), Some("1"));
+    assert_eq!(request.header("none"), None);
+    assert!(request.header_values("x-a").eq([&b"1"[..], b"two"]));
+    assert!(request.header_list("b").eq([&b"x"[..], b"y", b"z"]));
+    assert_eq!(request.headers().count(), 4);
+}
+
+#[test]
+fn targets() {
+    let path =
+        |path: &str, query: Option<&str>| Ok((path.to_owned(), query.map(str::to_owned), "header.example".to_owned()));
+    let absolute =
+        |path: &str, query: Option<&str>, host: &str| Ok((path.to_owned(), query.map(str::to_owned), host.to_owned()));
+    assert_eq!(with_target("/"), path("/", None));
+    assert_eq!(with_target("/a/b?c"), path("/a/b", Some("c")));
+    assert_eq!(with_target("/?"), path("/", Some("")));
+    assert_eq!(with_target("*"), path("*", None));
+    assert_eq!(with_target("http://h.example:1/x?y"), absolute("/x", Some("y"), "h.example:1"));
+    assert_eq!(with_target("WS://h.example"), absolute("/", None, "h.example"));
+    assert_eq!(with_target("wss://[::1]:9/"), absolute("/", None, "[::1]:9"));
+    for bad in
+        ["x", "a/b", "http:///x", "http://", "ftp://h/", "/a#b", "http://u@h/", "http://h?q", "/caf\u{e9}", "/\u{7f}"]
+    {
+        assert!(with_target(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn host_exactly_once_and_valid() {
+    assert_eq!(with_headers("Host: a.example:8080\r\n"), Ok(()));
+    assert_eq!(with_headers("hOST: [::1]:8080\r\n"), Ok(()));
+    assert_eq!(with_headers(""), Err(HandshakeError::BadHost("missing")));
+    assert_eq!(with_headers("Host: a\r\nHost: a\r\n"), Err(HandshakeError::BadHost("there more than once")));
+    for bad in ["", "a b", "a, b", "u@a", "a/b", "caf\u{e9}"] {
+        let verdict = with_headers(&format!("Host: {bad}\r\n"));
+        assert_eq!(verdict, Err(HandshakeError::BadHost("not a host and port")), "{bad:?}");
+    }
+    let old = parse("GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!((old.host(), old.is_http_1_1()), (None, false));
+}
+
+#[test]
+fn no_body_and_nothing_to_smuggle_with() {
+    assert_eq!(with_headers("Host: a\r\nContent-Length: 0\r\n"), Ok(()));
+    for body in [
+        "Content-Length: 1",
+        "Content-Length: 0, 5",
+        "Content-Length: +0",
+        "Content-Length:",
+        "Content-Length: 0\r\nContent-Length: 7",
+        "Transfer-Encoding: chunked",
+        "transfer-encoding: identity",
+    ] {
+        assert_eq!(with_headers(&format!("Host: a\r\n{body}\r\n")), Err(HandshakeError::Body), "{body:?}");
+    }
+    for malformed in ["Host : a", " Host: a", "Host: a\r\n folded", "No colon", ": no name", "Ho\u{e9}st: a"] {
+        let verdict = with_headers(&format!("{malformed}\r\n"));
+        assert!(matches!(verdict, Err(HandshakeError::Malformed(_))), "{malformed:?}: {verdict:?}");
+    }
+}
+
+#[test]
+fn request_lines() {
+    let verdict = |line: &str| parse(&format!("{line}\r\nHost: a\r\n\r\n")).map(drop);
+    assert_eq!(verdict("POST / HTTP/1.1"), Ok(()), "methods are the application's business");
+    assert_eq!(verdict("GET / HTTP/1.0"), Ok(()));
+    assert_eq!(verdict("PRI * HTTP/2.0"), Err(HandshakeError::HttpVersion));
+    for bad in
+        ["GET /", "GET  / HTTP/1.1", "G T / HTTP/1.1", "/ HTTP/1.1", "GET / HTTP/1.1 ", "GET / http/1.1", "hello"]
+    {
+        assert!(verdict(bad).is_err(), "{bad:?}");
+    }
+    assert!(verdict("\r\nGET / HTTP/1.1").is_ok(), "RFC 9112 §2.2: an empty line before the request line");
+    let smuggled = parse("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n").map(drop);
+    assert_eq!(smuggled, Err(HandshakeError::Malformed("an empty line within the head")));
+}
+
+#[test]
+fn header_count() {
+    assert_eq!(with_headers(&format!("Host: a\r\n{}", "A: b\r\n".repeat(7))), Ok(()));
+    let verdict = with_headers(&format!("Host: a\r\n{}", "A: b\r\n".repeat(8)));
+    assert_eq!(verdict, Err(HandshakeError::TooManyHeaders { limit: 8 }));
+}
+
+#[test]
+fn same_origin() {
+    let same = |host: &str, origin: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
+        parse(&head).unwrap().is_same_origin()
+    };
+    assert!(same("a.example:8080", "http://a.example:8080"));
+    assert!(same("a.example", "http://A.example"));
+    assert!(same("a.example:80", "http://a.example"));
+    assert!(same("a.example", "https://a.example:443"));
+    assert!(same("[::1]:1", "http://[::1]:1"));
+    assert!(!same("a.example", "http://a.example:8080"));
+    assert!(!same("a.example:443", "http://a.example"));
+    assert!(!same("a.example", "http://b.example"));
+    assert!(!same("a.example", "http://a.example.b.example"));
+    assert!(!same("a.example", "null"));
+    assert!(!same("a.example", ""));
+    assert!(!same("a.example", "\u{e9}://\u{e9}"));
+    assert!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().is_same_origin(), "not from a page");
+}

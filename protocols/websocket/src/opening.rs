@@ -1,0 +1,110 @@
+//! The opening handshake on a connection, and plain HTTP in its place.
+
+use std::rc::Rc;
+
+use switchboard::{Context, Failure, Input};
+
+use crate::handshake::{self, Accept, AcceptKey, HandshakeError, InvalidAnswer, Request, Response};
+use crate::state::Phase;
+use crate::{Handler, Peer, WebSocket};
+
+impl<H: Handler> WebSocket<H> {
+    /// More of the opening request has arrived, and perhaps frames right behind it.
+    #[cold]
+    pub(crate) fn on_opening(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        let Phase::Opening(opening) = &mut self.state.phase else { return Ok(()) };
+        let settings = Rc::clone(&self.state.settings);
+        let end = match opening.scanner.scan(input, settings.max_handshake) {
+            Ok(Some(end)) => end,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(self.refuse_request(cx, error, "GET")),
+        };
+        let head = input.take(end);
+        let request = match Request::parse(head, settings.max_headers) {
+            Ok(request) => request,
+            Err(error) => return Err(self.refuse_request(cx, error, "GET")),
+        };
+        match handshake::examine(&request) {
+            Ok(Some(key)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
+                Ok(accept) => self.accept(cx, &accept, &request, key)?,
+                Err(response) => self.answer(cx, response, &request)?,
+            },
+            Ok(None) => {
+                let response = self.handler.on_http(&mut Peer::new(cx, &mut self.state), &request);
+                self.answer(cx, response, &request)?;
+            }
+            Err(error) => return Err(self.refuse_request(cx, error, request.method())),
+        }
+        if self.state.is_open() {
+            return self.opened(cx, input);
+        }
+        input.take_all(); // RFC 9112 §9.6: after `Connection: close` no further request is looked at
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        accept: &Accept,
+        request: &Request<'_>,
+        key: AcceptKey,
+    ) -> Result<(), Failure> {
+        let written = match cx.send_buffer() {
+            Some(out) => accept.write(request, key, out),
+            None => return Ok(()), // the handler has cut the connection off
+        };
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.misanswered(cx, error, request)),
+        }
+    }
+
+    /// The WebSocket stands: what was posted before and what came behind the request has its turn.
+    fn opened(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        todo!("{cx:p} {input:?}")
+    }
+
+    /// Sends a plain answer, and closes.
+    fn answer(&mut self, cx: &mut Context<'_>, response: Response, request: &Request<'_>) -> Result<(), Failure> {
+        if !matches!(self.state.phase, Phase::Opening(_)) {
+            return Ok(()); // the handler has cut the connection off
+        }
+        let Some(out) = cx.send_buffer() else { return Ok(()) };
+        match response.write(request.method(), out) {
+            Ok(body) => {
+                cx.send_shared(body);
+                self.state.phase = Phase::Answered;
+                cx.close();
+                Ok(())
+            }
+            Err(error) => Err(self.misanswered(cx, error, request)),
+        }
+    }
+
+    /// The application's answer can't be sent: the client gets another.
+    fn misanswered(&mut self, cx: &mut Context<'_>, error: InvalidAnswer, request: &Request<'_>) -> Failure {
+        self.respond(cx, Response::text(500, "the application's answer was invalid\n"), request.method());
+        Failure::caller(error)
+    }
+
+    fn refuse_request(&mut self, cx: &mut Context<'_>, error: HandshakeError, method: &str) -> Failure {
+        self.respond(cx, Response::refusal(error), method);
+        error.into_failure()
+    }
+
+    pub(crate) fn on_handshake_timeout(&mut self, cx: &mut Context<'_>) -> Failure {
+        match &self.state.phase {
+            // Who has not said a word is not talked to: browsers open connections that they may never use.
+            Phase::Opening(opening) if !opening.scanner.has_begun() => HandshakeError::Timeout.into_failure(),
+            _ => self.refuse_request(cx, HandshakeError::Timeout, "GET"),
+        }
+    }
+
+    fn respond(&mut self, cx: &mut Context<'_>, response: Response, method: &str) {
+        self.state.phase = Phase::Answered;
+        if let Some(out) = cx.send_buffer() {
+            let body = response.write_unchecked(method, out);
+            cx.send_shared(body);
+        }
+    }
+}

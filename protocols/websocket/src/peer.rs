@@ -1,0 +1,186 @@
+//! What a handler's callback can ask for.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytes::Bytes;
+use switchboard::{ConnectionId, Context, Core, Failure, TimerId};
+use switchboard_heartbeat::Rtt;
+
+use crate::close::CloseCode;
+use crate::error::UsageError;
+use crate::frame::{MAX_CONTROL, OpCode};
+use crate::state::{Farewell, Phase, State};
+use crate::{Message, SharedText};
+
+/// The other end of a WebSocket, as a [`Handler`](crate::Handler)'s callback reaches it; by deref, the loop's [`Core`]:
+/// the time, posts, outgoing connections, counters.
+///
+/// What is sent leaves when the callback has returned, in one write however many messages it is. Before the WebSocket
+/// stands and after [`close`](Self::close) nothing is sent: RFC 6455 §5.5.1 forbids it.
+pub struct Peer<'a, 'c> {
+    cx: &'a mut Context<'c>,
+    state: &'a mut State,
+}
+
+impl<'a, 'c> Peer<'a, 'c> {
+    #[inline]
+    pub(crate) fn new(cx: &'a mut Context<'c>, state: &'a mut State) -> Self {
+        Self { cx, state }
+    }
+
+    /// Sends a text message.
+    #[inline]
+    pub fn text(&mut self, text: &str) {
+        self.state.send(self.cx, OpCode::Text, text.as_bytes());
+    }
+
+    /// Sends a binary message.
+    #[inline]
+    pub fn binary(&mut self, bytes: &[u8]) {
+        self.state.send(self.cx, OpCode::Binary, bytes);
+    }
+
+    /// Sends a message of either kind.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>) {
+        match message {
+            Message::Text(text) => self.text(text),
+            Message::Binary(bytes) => self.binary(bytes),
+        }
+    }
+
+    /// Sends a text message without copying it: for what many peers get.
+    pub fn text_shared(&mut self, text: SharedText) {
+        self.state.send_shared(self.cx, OpCode::Text, text.into_bytes());
+    }
+
+    /// Sends a binary message without copying it: for what many peers get.
+    pub fn binary_shared(&mut self, bytes: Bytes) {
+        self.state.send_shared(self.cx, OpCode::Binary, bytes);
+    }
+
+    /// Sends a ping; the peer's answer comes to [`Handler::on_pong`](crate::Handler::on_pong). The pings that keep the
+    /// connection alive are sent without this.
+    ///
+    /// # Errors
+    /// [`UsageError::LongPing`] if the payload has more than 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        if payload.len() as u64 > MAX_CONTROL {
+            return Err(Failure::caller(UsageError::LongPing(payload.len())));
+        }
+        self.state.send(self.cx, OpCode::Ping, payload);
+        Ok(())
+    }
+
+    /// Begins the closing handshake: sends a close frame with `code` ([`CloseCode::NO_STATUS`] for none) and `reason`,
+    /// cut at a character's end to 123 bytes. Messages from the peer are dropped from now on, and the connection ends
+    /// when its close frame has come. Does nothing if either side has begun already.
+    ///
+    /// # Errors
+    /// [`UsageError::CloseCode`] for a code that may not be sent: 1006, for example, means that nothing was.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Failure> {
+        self.state.close(self.cx, code, reason)
+    }
+
+    /// Cuts the connection off at once, without a close frame. What waits to be sent is lost.
+    pub fn abort(&mut self) {
+        self.state.drop_assembly(self.cx);
+        self.state.phase = match std::mem::replace(&mut self.state.phase, Phase::Answered) {
+            Phase::Open => Phase::Closed(Box::new(Farewell::new(CloseCode::ABNORMAL, ""))),
+            Phase::Closing(farewell) | Phase::Closed(farewell) => Phase::Closed(farewell),
+            Phase::Opening(_) | Phase::Answered => Phase::Answered,
+        };
+        self.cx.abort();
+    }
+
+    /// Whether messages can be sent: the handshake is done, and neither side has begun to close.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state.is_open()
+    }
+
+    /// Whether there is room for more messages. Once this has said no, stop producing: exactly one
+    /// [`on_drain`](crate::Handler::on_drain), or `on_close`, will follow.
+    pub fn has_room(&mut self) -> bool {
+        let room = self.cx.has_room();
+        self.state.owes_drain |= !room;
+        room
+    }
+
+    /// Bytes sent that the system has not taken yet.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.cx.backlog()
+    }
+
+    /// Stops reading: no messages come until [`resume_reading`](Self::resume_reading), and the peer's silence is not
+    /// held against it. Ended by [`close`](Self::close), too.
+    pub fn pause_reading(&mut self) {
+        if self.is_open() {
+            self.state.paused = true;
+            self.cx.pause_reading();
+        }
+    }
+
+    /// Goes on reading, with the messages that have arrived meanwhile first.
+    pub fn resume_reading(&mut self) {
+        if std::mem::take(&mut self.state.paused) && !self.state.held {
+            self.cx.resume_reading();
+        }
+    }
+
+    /// Round-trip times, as the heartbeat's pings found them; `None` before the first.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Rtt> {
+        self.state.beat.rtt()
+    }
+
+    /// The connection's id: what others post to.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.cx.id()
+    }
+
+    /// The peer's address, if the system tells it.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.cx.peer_addr()
+    }
+
+    /// This side's address, if the system tells it.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.cx.local_addr()
+    }
+
+    /// Sets a timer: [`on_timer`](crate::Handler::on_timer) is called once after `after`. It goes with the connection.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        self.cx.set_timer(after)
+    }
+
+    /// Moves a timer so that it fires after `after` from now. False if it has fired or was cancelled.
+    pub fn postpone_timer(&mut self, timer: TimerId, after: Duration) -> bool {
+        self.cx.postpone_timer(timer, after)
+    }
+
+    /// Cancels a timer. False if it has fired or was cancelled before.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.cx.cancel_timer(timer)
+    }
+}
+
+impl Deref for Peer<'_, '_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.cx
+    }
+}
+
+impl DerefMut for Peer<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.cx
+    }
+}

@@ -1,0 +1,209 @@
+//! The state of a WebSocket connection but for its application, and what it sends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use switchboard::{Context, Failure, Message, Time, TimerId};
+use switchboard_heartbeat::{Beat, Config as Heartbeat};
+
+use crate::Settings;
+use crate::assembly::Assembly;
+use crate::close::{self, CloseCode};
+use crate::error::{ProtocolError, UsageError};
+use crate::frame::{Header, OpCode};
+use crate::handshake::Scanner;
+
+/// Where in its life the connection is.
+///
+/// ```text
+///             101               close frame sent            both sent, or failed
+///  Opening ─────────▶ Open ───────────────────────▶ Closing ───────────────────▶ Closed
+///     │ any other       │         close frame received, and answered                ▲
+///     ▼ answer          └───────────────────────────────────────────────────────────┘
+///  Answered
+/// ```
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The opening request has not arrived whole.
+    Opening(Box<Opening>),
+    /// The request was answered by something else than a WebSocket.
+    Answered,
+    /// Messages come and go.
+    Open,
+    /// A close frame was sent; the peer's has not come. What else comes is dropped.
+    Closing(Box<Farewell>),
+    /// Nothing more is sent and nothing that comes is looked at.
+    Closed(Box<Farewell>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) scanner: Scanner,
+    /// What was posted before the WebSocket stood.
+    pub(crate) posts: Vec<Message>,
+}
+
+/// How the WebSocket ends: see [`Closed`](crate::Closed).
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: Box<str>,
+    pub(crate) by_peer: bool,
+    pub(crate) clean: bool,
+    /// Bytes of a frame's payload still to be dropped.
+    pub(crate) skip: u64,
+    /// The frames that are dropped are in the midst of a message.
+    pub(crate) in_message: bool,
+}
+
+impl Farewell {
+    pub(crate) fn new(code: CloseCode, reason: &str) -> Self {
+        Self { code, reason: reason.into(), by_peer: false, clean: false, skip: 0, in_message: false }
+    }
+}
+
+/// Everything but the handler: what a [`Peer`](crate::Peer) works on.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) phase: Phase,
+    /// A message of which a part has arrived.
+    pub(crate) assembly: Option<Box<Assembly>>,
+    pub(crate) beat: Beat,
+    /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
+    /// look at the heartbeat, the deadline of the peer's close frame.
+    pub(crate) timer: Option<TimerId>,
+    /// The handler paused reading.
+    pub(crate) paused: bool,
+    /// Reading waits for output to drain, with messages unread.
+    pub(crate) held: bool,
+    /// The handler was told that there is no room.
+    pub(crate) owes_drain: bool,
+}
+
+impl State {
+    pub(crate) fn new(settings: &Rc<Settings>) -> Self {
+        Self {
+            settings: Rc::clone(settings),
+            phase: Phase::Opening(Box::default()),
+            assembly: None,
+            beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
+            timer: None,
+            paused: false,
+            held: false,
+            owes_drain: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Sends a whole message or a control frame, unless a close frame was sent or received: nothing may follow those
+    /// (RFC 6455 §5.5.1).
+    #[inline]
+    pub(crate) fn send(&self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
+        if self.is_open() {
+            send_header(cx, opcode, payload.len());
+            cx.send(payload);
+        }
+    }
+
+    /// The same without copying the payload.
+    pub(crate) fn send_shared(&self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
+        if self.is_open() {
+            send_header(cx, opcode, payload.len());
+            cx.send_shared(payload);
+        }
+    }
+
+    /// Begins the closing handshake (RFC 6455 §7.1.2); does nothing if it has begun.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        if !code.is_sendable() && code != CloseCode::NO_STATUS {
+            return Err(Failure::caller(UsageError::CloseCode(code)));
+        }
+        let mut farewell = self.send_close(cx, code, reason);
+        if let Some(assembly) = self.drop_assembly(cx) {
+            farewell.in_message = !assembly.is_complete();
+            farewell.skip = assembly.left() as u64;
+        }
+        self.phase = Phase::Closing(Box::new(farewell));
+        self.arm(cx, self.settings.close_timeout);
+        if self.paused || self.held {
+            (self.paused, self.held) = (false, false);
+            cx.resume_reading(); // or the peer's close frame would not be seen
+        }
+        Ok(())
+    }
+
+    /// The connection fails (RFC 6455 §7.1.7): tells the peer why, if it can still be told. The caller then returns the
+    /// failure, upon which the loop delivers what was sent and closes.
+    #[cold]
+    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
+        if self.is_open() {
+            let farewell = self.send_close(cx, code, reason);
+            self.drop_assembly(cx);
+            self.phase = Phase::Closed(Box::new(farewell));
+        }
+    }
+
+    /// The peer broke the protocol.
+    #[cold]
+    pub(crate) fn refuse(&mut self, cx: &mut Context<'_>, error: impl Into<ProtocolError>) -> Failure {
+        let error = error.into();
+        self.abandon(cx, error.close_code(), &error.to_string());
+        Failure::peer(error)
+    }
+
+    fn send_close(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) -> Farewell {
+        let reason = if code == CloseCode::NO_STATUS { "" } else { close::fit_reason(reason) };
+        self.send_close_frame(cx, code, reason);
+        Farewell::new(code, reason)
+    }
+
+    /// `reason` must fit.
+    pub(crate) fn send_close_frame(&self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
+        if code == CloseCode::NO_STATUS {
+            self.send(cx, OpCode::Close, b"");
+        } else {
+            let payload = [&code.0.to_be_bytes(), reason.as_bytes()].concat();
+            self.send(cx, OpCode::Close, &payload);
+        }
+    }
+
+    pub(crate) fn drop_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
+        let assembly = self.assembly.take()?;
+        release(cx);
+        Some(assembly)
+    }
+
+    /// Has the connection's own timer fire after `after` from now.
+    pub(crate) fn arm(&mut self, cx: &mut Context<'_>, after: Duration) {
+        match self.timer {
+            Some(timer) if cx.postpone_timer(timer, after) => {}
+            _ => self.timer = Some(cx.set_timer(after)),
+        }
+    }
+
+    pub(crate) fn disarm(&mut self, cx: &mut Context<'_>) {
+        if let Some(timer) = self.timer.take() {
+            cx.cancel_timer(timer);
+        }
+    }
+}
+
+/// Gives back the memory that an assembly was charged with.
+pub(crate) fn release(cx: &mut Context<'_>) {
+    // Holding nothing can't be more than the loop may.
+    let _ = cx.hold(0);
+}
+
+#[inline]
+fn send_header(cx: &mut Context<'_>, opcode: OpCode, payload: usize) {
+    cx.send(&Header::unmasked(opcode, payload as u64).encode());
+}

@@ -1,0 +1,336 @@
+//! The protocol: frames in, messages to the handler.
+//!
+//! [`WebSocket::on_frames`] is the hot path, written to be small: a message that lies whole in the read is unmasked and
+//! checked where it lies and handed on. Everything else (a part of a message, a control frame, an error, another phase)
+//! is out of line, here, in `opening` and in `closing`.
+
+use std::rc::Rc;
+
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
+use switchboard_heartbeat::{Beat, Tick};
+
+use crate::assembly::Assembly;
+use crate::close::CloseCode;
+use crate::error::{MessageLimit, ProtocolError};
+use crate::frame::{self, Header, OpCode, Receiver, Role};
+use crate::state::{self, Phase, State};
+use crate::{Handler, Message, Peer, Post, Settings, mask, utf8};
+
+/// A WebSocket connection, server side (RFC 6455), with the application `H` on it.
+#[derive(Debug)]
+pub struct WebSocket<H> {
+    pub(crate) handler: H,
+    pub(crate) state: State,
+}
+
+/// What begins the payload of a heartbeat's ping; the probe's number follows, big-endian. A handler's own pings are
+/// told apart by it.
+const BEAT: [u8; 4] = *b"beat";
+
+impl<H: Handler> WebSocket<H> {
+    /// A connection that a client has opened, with the default [`Settings`].
+    #[must_use]
+    pub fn server(handler: H) -> Self {
+        thread_local!(static DEFAULT: Rc<Settings> = Rc::default());
+        DEFAULT.with(|settings| Self::with_settings(handler, settings))
+    }
+
+    /// A connection that a client has opened, with settings that it shares with others.
+    #[must_use]
+    pub fn with_settings(handler: H, settings: &Rc<Settings>) -> Self {
+        Self { handler, state: State::new(settings) }
+    }
+
+    /// The application.
+    #[must_use]
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The application and its peer, for who reaches the connection from outside its callbacks.
+    pub fn parts<'a, 'c>(&'a mut self, cx: &'a mut Context<'c>) -> (&'a mut H, Peer<'a, 'c>) {
+        (&mut self.handler, Peer::new(cx, &mut self.state))
+    }
+
+    /// Handles what has arrived on an open WebSocket, message by message.
+    pub(crate) fn on_frames(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        loop {
+            if !self.whole_message(cx, input)? && !self.part(cx, input)? {
+                return Ok(());
+            }
+            if !self.state.is_open() {
+                return self.on_other_data(cx, input);
+            }
+            if cx.is_reading_paused() {
+                return Ok(());
+            }
+            if cx.backlog() > cx.limits().high_water {
+                return self.hold(cx);
+            }
+        }
+    }
+
+    /// The hot path: a message in one frame, all of it here. False if what comes next is something else.
+    #[inline]
+    fn whole_message(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        const BETWEEN: Receiver = Receiver { role: Role::Server, in_message: false };
+        if self.state.assembly.is_some() {
+            return Ok(false);
+        }
+        let Ok(Some((header, start))) = frame::parse(input, BETWEEN) else { return Ok(false) };
+        let Header { fin: true, opcode: OpCode::Text | OpCode::Binary, mask: Some(key), payload } = header else {
+            return Ok(false);
+        };
+        let most = (input.len() - start).min(self.state.settings.max_message);
+        let Some(length) = usize::try_from(payload).ok().filter(|length| *length <= most) else { return Ok(false) };
+        let payload = &mut input.take(start + length)[start..];
+        mask::apply(payload, key);
+        let message = match header.opcode {
+            OpCode::Text => match utf8::check(payload) {
+                Ok(text) => Message::Text(text),
+                Err(error) => return Err(self.state.refuse(cx, error)),
+            },
+            _ => Message::Binary(payload),
+        };
+        self.deliver(cx, message)?;
+        Ok(true)
+    }
+
+    #[inline]
+    fn deliver(&mut self, cx: &mut Context<'_>, message: Message<'_>) -> Result<(), Failure> {
+        let handled = self.handler.on_message(&mut Peer::new(cx, &mut self.state), message);
+        self.handled(cx, handled)
+    }
+
+    /// A callback of the handler has returned.
+    #[inline]
+    pub(crate) fn handled(&mut self, cx: &mut Context<'_>, result: Result<(), Failure>) -> Result<(), Failure> {
+        if result.is_err() {
+            self.state.abandon(cx, CloseCode::INTERNAL_ERROR, "");
+        }
+        result
+    }
+
+    /// More waits to be sent than may: what is left unread waits, too, until it has drained.
+    #[cold]
+    fn hold(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let room = cx.has_room(); // has the loop call `on_drain`
+        debug_assert!(!room);
+        self.state.held = true;
+        cx.pause_reading();
+        Ok(())
+    }
+
+    /// Whatever is not a whole message. False if nothing can be done before more arrives.
+    #[inline(never)]
+    fn part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
+            return self.absorb(cx, input);
+        }
+        let receiver = Receiver { role: Role::Server, in_message: self.state.assembly.is_some() };
+        let (header, start) = match frame::parse(input, receiver) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Ok(false),
+            Err(error) => return Err(self.state.refuse(cx, error)),
+        };
+        if header.opcode.is_control() {
+            return self.control(cx, input, header, start);
+        }
+        let assembly = self.state.assembly.get_or_insert_with(|| Box::new(Assembly::new(header.opcode)));
+        if let Err(limit) = assembly.begin_frame(header, &self.state.settings) {
+            return Err(self.too_big(cx, limit));
+        }
+        input.take(start);
+        if header.payload == 0 { self.frame_done(cx) } else { self.absorb(cx, input).map(|_| true) }
+    }
+
+    /// Takes what is there of the present frame.
+    fn absorb(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
+        let count = assembly.left().min(input.len());
+        if count == 0 {
+            return Ok(false);
+        }
+        if let Some(capacity) = assembly.capacity_for(count, &self.state.settings) {
+            if let Err(limit) = cx.hold(capacity) {
+                self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
+                return Err(limit.into());
+            }
+            assembly.grow(capacity);
+        }
+        match assembly.absorb(input.take(count)) {
+            Ok(()) if assembly.left() > 0 => Ok(true),
+            Ok(()) => self.frame_done(cx),
+            Err(error) => Err(self.state.refuse(cx, error)),
+        }
+    }
+
+    /// A frame of a message has arrived whole. Always true.
+    fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        let Some(assembly) = self.state.assembly.take_if(|assembly| assembly.is_complete()) else { return Ok(true) };
+        let message = match assembly.message() {
+            Ok(message) => message,
+            Err(error) => return Err(self.state.refuse(cx, error)),
+        };
+        self.deliver(cx, message)?;
+        state::release(cx);
+        Ok(true)
+    }
+
+    #[cold]
+    fn too_big(&mut self, cx: &mut Context<'_>, limit: MessageLimit) -> Failure {
+        self.state.abandon(cx, CloseCode::TOO_BIG, &limit.to_string());
+        Failure::limit(limit)
+    }
+
+    /// A control frame: waited for, then handled (RFC 6455 §5.5).
+    fn control(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Input<'_>,
+        header: Header,
+        start: usize,
+    ) -> Result<bool, Failure> {
+        let total = start + usize::try_from(header.payload).unwrap_or(usize::MAX);
+        if input.len() < total {
+            input.wait_for(total);
+            return Ok(false);
+        }
+        let payload = &mut input.take(total)[start..];
+        mask::apply(payload, header.mask.unwrap_or_default());
+        match header.opcode {
+            OpCode::Ping => self.state.send(cx, OpCode::Pong, payload),
+            OpCode::Pong => self.on_pong(cx, payload)?,
+            _ => self.on_close_frame(cx, payload)?,
+        }
+        Ok(true)
+    }
+
+    fn on_pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Result<(), Failure> {
+        if let Some((number, [])) = payload.strip_prefix(&BEAT).and_then(<[u8]>::split_first_chunk) {
+            self.state.beat.answered(cx.now(), u32::from_be_bytes(*number));
+            return Ok(());
+        }
+        let handled = self.handler.on_pong(&mut Peer::new(cx, &mut self.state), payload);
+        self.handled(cx, handled)
+    }
+
+    /// The WebSocket stands: the heartbeat begins.
+    pub(crate) fn start_beat(&mut self, cx: &mut Context<'_>) {
+        let Some(config) = self.state.settings.heartbeat else { return self.state.disarm(cx) };
+        self.state.beat = Beat::new(&config, cx.now(), random(cx));
+        // The first look can't find anybody dead.
+        if let Tick::Wait(wait) | Tick::Probe { wait, .. } = self.state.beat.tick(&config, cx.now(), random(cx)) {
+            self.state.arm(cx, wait);
+        }
+    }
+
+    fn on_beat(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some(config) = self.state.settings.heartbeat else { return Ok(()) };
+        if cx.is_reading_paused() {
+            self.state.beat.forgive(cx.now()); // who is not listened to is not silent
+        }
+        let wait = match self.state.beat.tick(&config, cx.now(), random(cx)) {
+            Tick::Wait(wait) => wait,
+            Tick::Probe { number, wait } => {
+                let payload = [BEAT, number.to_be_bytes()].concat();
+                self.state.send(cx, OpCode::Ping, &payload);
+                wait
+            }
+            Tick::Dead(silent) => return Err(Failure::limit(silent)),
+        };
+        self.state.arm(cx, wait);
+        Ok(())
+    }
+}
+
+fn random(cx: &mut Context<'_>) -> u32 {
+    let mut bytes = [0; 4];
+    cx.random(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
+impl<H: Handler> Protocol for WebSocket<H> {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.state.settings.check(cx.limits()).map_err(Failure::caller)?;
+        self.state.arm(cx, self.state.settings.handshake_timeout);
+        Ok(())
+    }
+
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        if !self.state.is_open() {
+            return self.on_other_data(cx, input);
+        }
+        self.state.beat.heard(cx.now());
+        self.on_frames(cx, input)
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        match self.state.phase {
+            Phase::Opening(_) if !rest.is_empty() => Err(switchboard::Truncated { unconsumed: rest.len() }.into()),
+            Phase::Open => Err(Failure::peer(ProtocolError::NoClose)),
+            _ => {
+                cx.close();
+                Ok(())
+            }
+        }
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        if self.state.timer != Some(timer) {
+            let handled = self.handler.on_timer(&mut Peer::new(cx, &mut self.state), timer);
+            return self.handled(cx, handled);
+        }
+        self.state.timer = None;
+        match self.state.phase {
+            Phase::Opening(_) => Err(self.on_handshake_timeout(cx)),
+            Phase::Open => self.on_beat(cx),
+            Phase::Closing(_) => self.on_close_timeout(cx),
+            Phase::Answered | Phase::Closed(_) => Ok(()),
+        }
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if std::mem::take(&mut self.state.held) && !self.state.paused {
+            cx.resume_reading();
+        }
+        if !std::mem::take(&mut self.state.owes_drain) || !self.state.is_open() {
+            return Ok(());
+        }
+        let handled = self.handler.on_drain(&mut Peer::new(cx, &mut self.state));
+        self.handled(cx, handled)
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: switchboard::Message) -> Result<(), Failure> {
+        match &mut self.state.phase {
+            Phase::Opening(opening) => opening.posts.push(message),
+            Phase::Open => match message.downcast() {
+                Ok(Post::Text(text)) => self.state.send_shared(cx, OpCode::Text, text.into_bytes()),
+                Ok(Post::Binary(bytes)) => self.state.send_shared(cx, OpCode::Binary, bytes),
+                Ok(Post::Close(code, reason)) => return self.state.close(cx, code, &reason),
+                Err(message) => {
+                    let handled = self.handler.on_post(&mut Peer::new(cx, &mut self.state), message);
+                    return self.handled(cx, handled);
+                }
+            },
+            Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        match self.state.phase {
+            Phase::Opening(_) => cx.close(),
+            Phase::Open => {
+                let handled = self.handler.on_shutdown(&mut Peer::new(cx, &mut self.state));
+                return self.handled(cx, handled);
+            }
+            Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        self.say_closed(cx, reason);
+    }
+}

@@ -1,0 +1,350 @@
+//! The state machine of one connection, whatever carries it.
+//!
+//! ```text
+//!             established            finish() and EOF, or close()
+//! Connecting ────────────▶ Open ─────────────────────────────────▶ Closing: output waits
+//!     │                     │                                         │ all written: on_close
+//!     │ refused, timeout    │ reset, abort(), limit                   ▼
+//!     └─────────────────────┴──────────────▶ gone ◀──────────────── Lingering: FIN sent, discards
+//!                             on_close               EOF, or time    what still comes
+//! ```
+//!
+//! This file calls the protocol and carries out what it asked for; `reading`, `writing` and `ending`
+//! are the rest of it.
+
+use crate::context::Requests;
+use crate::core::SwitchTo;
+use crate::driver::Stream;
+use crate::link::{Flag, Link};
+use crate::outbox::Outbox;
+use crate::tail::Tail;
+use crate::timer::LOOP_DEPTH;
+use crate::{CloseReason, Closing, Context, Core, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
+
+mod connecting;
+mod ending;
+mod reading;
+mod writing;
+
+/// How often a protocol may switch without a byte consumed in between.
+const SWITCHES: u32 = 16;
+
+/// A connection's entry in the slab: small while nothing waits.
+pub(crate) struct Connection<S> {
+    pub(crate) stream: S,
+    pub(crate) link: Link,
+    /// `None` once `on_close` was called.
+    protocol: Option<Box<dyn Protocol>>,
+    /// What arrived and was not consumed.
+    tail: Option<Box<Tail>>,
+    /// What the system has not taken, or why the connection ends.
+    backlog: Option<Box<Backlog>>,
+}
+
+/// What a connection needs only while output waits or it is about to end.
+#[derive(Default)]
+struct Backlog {
+    outbox: Outbox,
+    /// Why the connection ends when the output is written.
+    then: Option<CloseReason>,
+    /// Bytes discarded since it began to end.
+    discarded: usize,
+}
+
+/// The loop's buffers, lent to whichever connection has its turn.
+pub(crate) struct Workshop {
+    pub(crate) read_buffer: Box<[u8]>,
+    pub(crate) out: Outbox,
+    /// As [`Driver::SHORT_MEANS_DRAINED`](crate::driver::Driver::SHORT_MEANS_DRAINED).
+    pub(crate) short_means_drained: bool,
+}
+
+impl Workshop {
+    /// Capacity that the output buffer keeps between visits.
+    const KEEP: usize = 512 * 1024;
+
+    pub(crate) fn new(read_budget: usize, short_means_drained: bool) -> Self {
+        let read_buffer = vec![0; read_budget].into_boxed_slice();
+        Self { read_buffer, out: Outbox::default(), short_means_drained }
+    }
+}
+
+/// Whether a connection is still there after a visit.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Alive,
+    /// To be taken out of the slab; its `on_close` was called.
+    Gone {
+        abort: bool,
+    },
+}
+
+/// What a callback decided about its connection.
+enum Outcome {
+    GoOn,
+    Close(CloseReason),
+    Abort,
+}
+
+impl<S: Stream> Connection<S> {
+    pub(crate) fn new(stream: S, link: Link, protocol: Box<dyn Protocol>) -> Self {
+        Self { stream, link, protocol: Some(protocol), tail: None, backlog: None }
+    }
+
+    pub(crate) fn protocol(&mut self) -> Option<&mut dyn Protocol> {
+        self.protocol.as_deref_mut()
+    }
+
+    /// Whether `on_close` is still to come.
+    pub(crate) fn has_protocol(&self) -> bool {
+        self.protocol.is_some()
+    }
+
+    /// Whether callbacks other than `on_close` may still be called.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.link.flags.intersects(Flag::CONNECTING | Flag::CLOSING | Flag::LINGERING)
+    }
+
+    /// The connection stands.
+    pub(crate) fn open(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        self.link.flags.remove(Flag::CONNECTING);
+        core.timers.cancel_depths(&mut self.link.timers, LOOP_DEPTH..=LOOP_DEPTH);
+        core.counters[self.link.counters as usize].opened += 1;
+        self.expect_mail(core);
+        let status = self.visit(core, shop, Protocol::on_open);
+        if status == Status::Alive && self.is_open() && core.draining {
+            return self.visit(core, shop, Protocol::on_shutdown);
+        }
+        status
+    }
+
+    /// Calls the protocol once, and carries out what it asked for.
+    pub(crate) fn visit(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
+    ) -> Status {
+        let outcome = self.call(core, &mut shop.out, callback);
+        self.settle(core, shop, outcome)
+    }
+
+    /// As [`visit`](Self::visit), for callers that want something back.
+    pub(crate) fn visit_with<R>(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> R,
+    ) -> (Option<R>, Status) {
+        let mut returned = None;
+        let status = self.visit(core, shop, |protocol, cx| {
+            returned = Some(callback(protocol, cx));
+            Ok(())
+        });
+        (returned, status)
+    }
+
+    /// One of the protocol's own timers, or one the loop set on this connection, is due.
+    pub(crate) fn on_timer(&mut self, core: &mut Core, shop: &mut Workshop, timer: TimerId) -> Status {
+        if !core.timers.fire(&mut self.link.timers, timer) {
+            return Status::Alive; // cancelled or postponed since it was collected
+        }
+        if timer.depth() == LOOP_DEPTH {
+            return self.time_out(core);
+        }
+        self.visit(core, shop, |protocol, cx| protocol.on_timer(cx, timer))
+    }
+
+    /// Hands over the letters that are in the mailbox now, unless the connection can't take them.
+    pub(crate) fn deliver_mail(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if !self.is_open() || self.link.flags.contains(Flag::HELD) {
+            return Status::Alive; // delivered when it opens, or when its output has drained
+        }
+        let count = core.registry.get_mut(self.link.id).map_or(0, |slot| slot.mailbox.len());
+        let mut outcome = Outcome::GoOn;
+        for _ in 0..count {
+            let Some(message) = self.next_letter(core) else { break };
+            outcome = self.call(core, &mut shop.out, |protocol, cx| protocol.on_message(cx, message));
+            if !matches!(outcome, Outcome::GoOn) || core.switch.is_some() {
+                break;
+            }
+        }
+        let status = self.settle(core, shop, outcome);
+        self.expect_mail(core);
+        status
+    }
+
+    /// Puts this connection on the next round if letters wait for it.
+    fn expect_mail(&mut self, core: &mut Core) {
+        let id = self.link.id;
+        if core.registry.get_mut(id).is_some_and(|slot| slot.mailbox.len() > 0) {
+            core.post_office.visit(id);
+        }
+    }
+
+    fn next_letter(&mut self, core: &mut Core) -> Option<Message> {
+        let slot = core.registry.get_mut(self.link.id)?;
+        core.post_office.pop(&mut slot.mailbox)
+    }
+
+    /// Serves what no event announces: see [`Core::ready`].
+    pub(crate) fn on_ready(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        self.link.flags.remove(Flag::QUEUED);
+        if self.is_open() && self.link.flags.contains(Flag::REOFFER) {
+            let status = self.settle(core, shop, Outcome::GoOn);
+            if status != Status::Alive {
+                return status;
+            }
+        }
+        if self.owes_drain(core) {
+            self.link.flags.remove(Flag::DRAIN_OWED);
+            let status = self.visit(core, shop, Protocol::on_drain);
+            if status != Status::Alive {
+                return status;
+            }
+        }
+        if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
+    }
+
+    /// Puts this connection on the ready list.
+    fn queue(&mut self, core: &mut Core) {
+        if !self.link.flags.contains(Flag::QUEUED) {
+            self.link.flags.insert(Flag::QUEUED);
+            core.ready.push(self.link.id);
+        }
+    }
+
+    fn call(
+        &mut self,
+        core: &mut Core,
+        out: &mut Outbox,
+        callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
+    ) -> Outcome {
+        let outside = self.backlog_len();
+        let Some(protocol) = self.protocol.as_deref_mut() else { return Outcome::GoOn };
+        let mut cx = Context {
+            core,
+            link: &mut self.link,
+            stream: &self.stream,
+            out,
+            outside,
+            requests: Requests::None,
+            depth: 0,
+        };
+        let result = callback(protocol, &mut cx);
+        let requests = cx.requests;
+        self.outcome(result, requests)
+    }
+
+    /// What a callback's result and requests come to.
+    fn outcome(&mut self, result: Result<(), Failure>, requests: Requests) -> Outcome {
+        if let Err(failure) = result {
+            return Outcome::Close(CloseReason::Failure(failure));
+        }
+        match requests {
+            Requests::None => Outcome::GoOn,
+            Requests::Finish => {
+                self.link.flags.insert(Flag::FINISHING);
+                Outcome::GoOn
+            }
+            Requests::Close => Outcome::Close(self.orderly()),
+            Requests::Abort => Outcome::Abort,
+        }
+    }
+
+    /// The reason of a close in order: whoever closed first.
+    fn orderly(&self) -> CloseReason {
+        if self.link.flags.contains(Flag::PEER_FIRST) { CloseReason::Peer } else { CloseReason::Local }
+    }
+
+    /// Carries out what a visit's callbacks asked for: switch, re-offer, output, close.
+    #[cold]
+    fn settle(&mut self, core: &mut Core, shop: &mut Workshop, mut outcome: Outcome) -> Status {
+        let mut switches = 0;
+        let mut offered = false;
+        let mut unread = self.tail_len();
+        while matches!(outcome, Outcome::GoOn) {
+            if let Some((_, to)) = core.switch.take() {
+                switches = if self.tail_len() < unread { 1 } else { switches + 1 };
+                unread = self.tail_len();
+                outcome = if switches > SWITCHES {
+                    Outcome::Close(CloseReason::Limit(LimitExceeded::Switches(SWITCHES)))
+                } else {
+                    self.switch(core, &mut shop.out, to)
+                };
+            } else if self.link.flags.contains(Flag::REOFFER) && !offered {
+                self.link.flags.remove(Flag::REOFFER);
+                offered = true;
+                outcome = self.offer(core, &mut shop.out);
+            } else {
+                break;
+            }
+        }
+        core.switch = None;
+        if let Outcome::Abort = outcome {
+            core.counters[self.link.counters as usize].bytes_unsent += shop.out.len() as u64;
+            shop.out.clear(Workshop::KEEP);
+            return self.abort(core);
+        }
+        if let Err(reason) = self.flush(core, shop) {
+            return self.broke(core, reason);
+        }
+        if let Outcome::Close(reason) = outcome {
+            return self.close(core, reason);
+        }
+        self.after_output(core)
+    }
+
+    /// Another protocol takes over: it is opened, offered what is unread, and told what the one
+    /// before had been told.
+    fn switch(&mut self, core: &mut Core, out: &mut Outbox, to: SwitchTo) -> Outcome {
+        let Some(mut old) = self.protocol.take() else { return Outcome::GoOn };
+        core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
+        self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::REOFFER);
+        let held = std::mem::take(&mut self.link.held_by_protocol);
+        core.held -= held;
+        self.protocol = Some(match to {
+            SwitchTo::Replace(new) => {
+                old.on_close(&mut Closing { core, id: self.link.id }, &CloseReason::Switched);
+                new
+            }
+            SwitchTo::Wrap(wrap) => wrap(old),
+        });
+        let steps: [fn(&mut Self, &mut Core, &mut Outbox) -> Outcome; 4] = [
+            |connection, core, out| connection.call(core, out, Protocol::on_open),
+            |connection, core, out| if connection.tail_len() > 0 { connection.offer(core, out) } else { Outcome::GoOn },
+            |connection, core, out| {
+                if connection.link.flags.contains(Flag::EOF_TOLD) {
+                    connection.tell_eof(core, out)
+                } else {
+                    Outcome::GoOn
+                }
+            },
+            |connection, core, out| {
+                if core.draining { connection.call(core, out, Protocol::on_shutdown) } else { Outcome::GoOn }
+            },
+        ];
+        for step in steps {
+            let outcome = step(self, core, out);
+            if !matches!(outcome, Outcome::GoOn) || core.switch.is_some() {
+                return outcome;
+            }
+        }
+        Outcome::GoOn
+    }
+
+    /// Offers the unconsumed rest to the protocol (an empty one, if a layer inside holds its own).
+    fn offer(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
+        let Some(mut tail) = self.tail.take() else {
+            if self.link.flags.contains(Flag::INNER_TAIL) {
+                return self.call(core, out, |protocol, cx| protocol.on_data(cx, &mut Input::new(&mut [])));
+            }
+            return Outcome::GoOn;
+        };
+        let mut input = Input::new(tail.bytes_mut());
+        let outcome = self.call(core, out, |protocol, cx| protocol.on_data(cx, &mut input));
+        let (left, awaited) = (input.len(), input.awaited());
+        self.keep_tail(core, tail, left, awaited, outcome)
+    }
+}

@@ -1,0 +1,159 @@
+//! How connections end: in order, cut off, or broken. Each way calls `on_close` exactly once.
+
+use std::io;
+
+use super::{Connection, Status};
+use crate::driver::Stream;
+use crate::link::Flag;
+use crate::timer::LOOP_DEPTH;
+use crate::{CloseReason, Closing, Core, LimitExceeded};
+
+impl<S: Stream> Connection<S> {
+    /// Closes from outside, as the protocol's own `close` or `abort` would.
+    pub(crate) fn close_by_command(&mut self, core: &mut Core, abort: bool) -> Status {
+        if abort || self.link.flags.contains(Flag::CONNECTING) {
+            return self.abort(core);
+        }
+        let reason = self.orderly();
+        self.close(core, reason)
+    }
+
+    /// An outgoing connection that was not established.
+    pub(crate) fn connect_failed(&mut self, core: &mut Core, reason: CloseReason) -> Status {
+        self.tell_close(core, reason);
+        Status::Gone { abort: false }
+    }
+
+    /// The drain's deadline has come: whatever is left goes.
+    pub(crate) fn cut_off(&mut self, core: &mut Core) -> Status {
+        let reason = CloseReason::Shutdown { unsent: self.backlog_len() };
+        self.end_now(core, reason)
+    }
+
+    /// Ends when everything that was sent is written.
+    pub(super) fn close(&mut self, core: &mut Core, reason: CloseReason) -> Status {
+        if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
+            return Status::Alive;
+        }
+        if self.backlog_len() == 0 {
+            return self.end_in_order(core, reason);
+        }
+        self.link.flags.insert(Flag::CLOSING);
+        // Nothing but `on_close` follows for the protocol; input is discarded from here on.
+        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::REOFFER | Flag::DRAIN_OWED);
+        core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
+        core.retire(&self.link);
+        self.drop_tail(core);
+        self.backlog.get_or_insert_default().then = Some(reason);
+        if self.link.flags.contains(Flag::READABLE) {
+            self.queue(core);
+        }
+        Status::Alive
+    }
+
+    /// Everything is written: `on_close`, a FIN, and a wait for the peer's.
+    pub(super) fn end_in_order(&mut self, core: &mut Core, reason: CloseReason) -> Status {
+        let discarded = self.backlog.as_ref().map_or(0, |backlog| backlog.discarded);
+        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::CLOSING);
+        self.tell_close(core, reason);
+        if self.link.flags.contains(Flag::EOF) || core.limits.linger.is_zero() {
+            return Status::Gone { abort: false };
+        }
+        if !self.link.flags.contains(Flag::WRITE_SHUT) && self.stream.shutdown_write().is_err() {
+            return Status::Gone { abort: false };
+        }
+        self.link.flags.insert(Flag::LINGERING | Flag::WRITE_SHUT);
+        if discarded > 0 {
+            self.backlog.get_or_insert_default().discarded = discarded;
+        }
+        self.set_loop_timer(core, core.limits.linger);
+        if self.link.flags.contains(Flag::READABLE) {
+            self.queue(core);
+        }
+        Status::Alive
+    }
+
+    /// The protocol cut the connection off.
+    pub(super) fn abort(&mut self, core: &mut Core) -> Status {
+        let reason = CloseReason::Aborted { unsent: self.backlog_len() };
+        self.end_now(core, reason)
+    }
+
+    /// The system says that the connection broke.
+    #[cold]
+    pub(super) fn broke_by(&mut self, core: &mut Core, error: io::Error) -> Status {
+        let unsent = self.backlog_len();
+        self.broke(core, CloseReason::Io { error, unsent })
+    }
+
+    /// The connection can't go on. A failure that it was about to close with stays the reason.
+    #[cold]
+    pub(super) fn broke(&mut self, core: &mut Core, reason: CloseReason) -> Status {
+        let then = self.backlog.as_mut().and_then(|backlog| backlog.then.take());
+        match then {
+            Some(first @ (CloseReason::Failure(_) | CloseReason::Limit(_))) => self.end_now(core, first),
+            _ => self.end_now(core, reason),
+        }
+    }
+
+    /// The loop's timer on this connection: the state says what took too long.
+    pub(super) fn time_out(&mut self, core: &mut Core) -> Status {
+        if self.link.flags.contains(Flag::LINGERING) {
+            Status::Gone { abort: false }
+        } else if self.link.flags.contains(Flag::CONNECTING) {
+            let reason = CloseReason::ConnectTimeout(core.limits.connect_timeout);
+            self.connect_failed(core, reason)
+        } else {
+            let reason = CloseReason::Limit(LimitExceeded::WriteStall(core.limits.write_stall));
+            self.broke(core, reason)
+        }
+    }
+
+    /// More came than is discarded for the sake of last words.
+    pub(super) fn stop_discarding(&mut self) -> Status {
+        if self.link.flags.contains(Flag::LINGERING) {
+            return Status::Gone { abort: false };
+        }
+        self.link.flags.insert(Flag::PAUSED); // the output still has its time
+        Status::Alive
+    }
+
+    /// Ends at once; with a reset if something is lost by it.
+    fn end_now(&mut self, core: &mut Core, reason: CloseReason) -> Status {
+        let abort = matches!(reason, CloseReason::Aborted { .. }) || self.backlog_len() > 0;
+        if self.protocol.is_some() {
+            self.tell_close(core, reason);
+        }
+        Status::Gone { abort }
+    }
+
+    /// `on_close`, and everything that the protocol had goes.
+    fn tell_close(&mut self, core: &mut Core, reason: CloseReason) {
+        let unsent = self.backlog_len();
+        core.held -= unsent + self.link.held_by_protocol;
+        self.link.held_by_protocol = 0;
+        self.backlog = None;
+        core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH);
+        core.retire(&self.link);
+        self.drop_tail(core);
+        let was_connecting = self.link.flags.contains(Flag::CONNECTING);
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_unsent += unsent as u64;
+        if was_connecting {
+            counters.connect_errors += 1;
+        } else {
+            counters.closed += 1;
+        }
+        if let Some(mut protocol) = self.protocol.take() {
+            protocol.on_close(&mut Closing { core, id: self.link.id }, &reason);
+        }
+        core.note_close(self.link.id, reason);
+    }
+
+    fn drop_tail(&mut self, core: &mut Core) {
+        if let Some(tail) = self.tail.take() {
+            core.held -= tail.charged;
+            core.counters[self.link.counters as usize].bytes_discarded += tail.len() as u64;
+        }
+    }
+}

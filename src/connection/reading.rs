@@ -1,0 +1,255 @@
+//! Input: from the system to the protocol.
+
+use std::io;
+
+use super::{Connection, Outcome, Status, Workshop};
+use crate::context::Requests;
+use crate::driver::{Ready, Stream};
+use crate::link::Flag;
+use crate::outbox::Outbox;
+use crate::tail::Tail;
+use crate::{CloseReason, Context, Core, Input, LimitExceeded};
+
+impl<S: Stream> Connection<S> {
+    /// The system has news of an established connection.
+    #[inline]
+    pub(crate) fn on_event(&mut self, core: &mut Core, shop: &mut Workshop, ready: Ready) -> Status {
+        if ready.readable {
+            self.link.flags.insert(Flag::READABLE);
+        }
+        if ready.read_closed || ready.error {
+            self.link.flags.insert(Flag::READ_CLOSED);
+            // What arrived before a reset is still read; but where nobody reads it must be noticed.
+            if ready.error && !self.may_read() {
+                return self.on_error(core);
+            }
+        }
+        if ready.writable && self.backlog.is_some() {
+            let status = self.on_writable(core, shop);
+            if status != Status::Alive {
+                return status;
+            }
+        }
+        if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
+    }
+
+    /// Whether input is wanted: by the protocol, or to be discarded.
+    #[inline]
+    pub(super) fn may_read(&self) -> bool {
+        !self.link.flags.intersects(Flag::PAUSED | Flag::HELD | Flag::EOF | Flag::CONNECTING)
+    }
+
+    /// One read, and its delivery. What remains has its turn from the ready list.
+    #[inline]
+    pub(super) fn read(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if self.tail.is_some() || self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
+            return self.read_slowly(core, shop);
+        }
+        let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
+        let count = match self.stream.read(&mut shop.read_buffer) {
+            Ok(0) => return self.reached_eof(core, shop),
+            Ok(count) => count,
+            Err(error) => return self.read_failed(core, error),
+        };
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_in += count as u64;
+        counters.reads += 1;
+        if count < shop.read_buffer.len() && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
+            self.link.flags.remove(Flag::READABLE);
+        }
+        let mut input = Input::new(&mut shop.read_buffer[..count]);
+        let outside = self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len());
+        let mut cx = Context {
+            core,
+            link: &mut self.link,
+            stream: &self.stream,
+            out: &mut shop.out,
+            outside,
+            requests: Requests::None,
+            depth: 0,
+        };
+        let result = protocol.on_data(&mut cx, &mut input);
+        let requests = cx.requests;
+        // The usual end: everything consumed, nothing asked for, nothing waiting.
+        let special = Flag::READABLE | Flag::REOFFER | Flag::DRAIN_OWED;
+        if input.is_empty()
+            && result.is_ok()
+            && requests == Requests::None
+            && core.switch.is_none()
+            && self.backlog.is_none()
+            && !self.link.flags.intersects(special)
+        {
+            return if shop.out.is_empty() || self.write_at_once(core, shop) {
+                Status::Alive
+            } else {
+                self.settle(core, shop, Outcome::GoOn)
+            };
+        }
+        let (left, awaited) = (input.len(), input.awaited());
+        let mut outcome = self.outcome(result, requests);
+        if left > 0 {
+            let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
+            outcome = self.keep_tail(core, tail, left, awaited, outcome);
+        }
+        self.settle_and_go_on(core, shop, outcome)
+    }
+
+    /// A read behind what is unconsumed, or one whose bytes are discarded.
+    #[cold]
+    fn read_slowly(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
+            return self.discard(core, shop);
+        }
+        let Some(mut tail) = self.tail.take() else { return Status::Alive };
+        let room = core.limits.receive_buffer.saturating_sub(tail.len()).min(shop.read_buffer.len());
+        let spare = tail.spare(room);
+        let wanted = spare.len();
+        let result = self.stream.read(spare);
+        if let Ok(count) = result {
+            tail.filled(count);
+        }
+        let enough = tail.len() >= tail.wait_for;
+        let charge = core.charge(tail.charged, tail.capacity());
+        tail.charged = tail.capacity();
+        self.tail = Some(tail);
+        if let Err(limit) = charge {
+            return self.broke(core, CloseReason::Limit(limit));
+        }
+        let count = match result {
+            Ok(0) => return self.reached_eof(core, shop),
+            Ok(count) => count,
+            Err(error) => return self.read_failed(core, error),
+        };
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_in += count as u64;
+        counters.reads += 1;
+        if count < wanted && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
+            self.link.flags.remove(Flag::READABLE);
+        }
+        let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
+        self.settle_and_go_on(core, shop, outcome)
+    }
+
+    fn settle_and_go_on(&mut self, core: &mut Core, shop: &mut Workshop, outcome: Outcome) -> Status {
+        let status = self.settle(core, shop, outcome);
+        if status == Status::Alive && self.link.flags.contains(Flag::READABLE) && self.may_read() {
+            self.queue(core);
+        }
+        status
+    }
+
+    /// Keeps what was not consumed for the next time, within the limits.
+    #[cold]
+    pub(super) fn keep_tail(
+        &mut self,
+        core: &mut Core,
+        mut tail: Box<Tail>,
+        left: usize,
+        awaited: usize,
+        outcome: Outcome,
+    ) -> Outcome {
+        let charged = tail.charged;
+        tail.wait_for = awaited;
+        tail.keep_last(left);
+        let after = if left > 0 { tail.capacity() } else { 0 };
+        tail.charged = after;
+        let charge = core.charge(charged, after);
+        if left > 0 {
+            self.tail = Some(tail);
+        }
+        let limit = core.limits.receive_buffer;
+        let wanted = awaited.max(left + 1);
+        match outcome {
+            Outcome::GoOn if left > 0 && wanted > limit && !self.link.flags.contains(Flag::EOF) => {
+                Outcome::Close(CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }))
+            }
+            Outcome::GoOn => match charge {
+                Ok(()) => Outcome::GoOn,
+                Err(limit) => Outcome::Close(CloseReason::Limit(limit)),
+            },
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn tail_len(&self) -> usize {
+        self.tail.as_ref().map_or(0, |tail| tail.len())
+    }
+
+    #[cold]
+    fn read_failed(&mut self, core: &mut Core, error: io::Error) -> Status {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                self.link.flags.remove(Flag::READABLE);
+                Status::Alive
+            }
+            io::ErrorKind::Interrupted => {
+                self.queue(core);
+                Status::Alive
+            }
+            _ => self.broke_by(core, error),
+        }
+    }
+
+    /// The system says that a connection broke which nobody reads.
+    #[cold]
+    fn on_error(&mut self, core: &mut Core) -> Status {
+        match self.stream.take_error() {
+            Ok(Some(error)) | Err(error) => self.broke_by(core, error),
+            Ok(None) => Status::Alive, // a hint that came to nothing
+        }
+    }
+
+    /// The peer has half-closed.
+    #[cold]
+    fn reached_eof(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        self.link.flags.remove(Flag::READABLE);
+        self.link.flags.insert(Flag::EOF);
+        if self.link.flags.contains(Flag::LINGERING) {
+            return Status::Gone { abort: false };
+        }
+        if self.link.flags.contains(Flag::CLOSING) {
+            return Status::Alive;
+        }
+        if !self.link.flags.contains(Flag::FINISHING) {
+            self.link.flags.insert(Flag::PEER_FIRST);
+        }
+        let outcome = self.tell_eof(core, &mut shop.out);
+        self.settle(core, shop, outcome)
+    }
+
+    /// Tells the protocol of the half-close, with what it never consumed.
+    pub(super) fn tell_eof(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
+        self.link.flags.insert(Flag::EOF_TOLD);
+        let Some(mut tail) = self.tail.take() else {
+            return self.call(core, out, |protocol, cx| protocol.on_eof(cx, &mut Input::new(&mut [])));
+        };
+        let mut rest = Input::new(tail.bytes_mut());
+        let outcome = self.call(core, out, |protocol, cx| protocol.on_eof(cx, &mut rest));
+        let left = rest.len();
+        self.keep_tail(core, tail, left, 0, outcome)
+    }
+
+    /// Reads and throws away what the peer still sends to a connection that is ending: closing a
+    /// socket with unread input would reset it, and destroy the last words on their way.
+    fn discard(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        let count = match self.stream.read(&mut shop.read_buffer) {
+            Ok(0) => return self.reached_eof(core, shop),
+            Ok(count) => count,
+            Err(error) => return self.read_failed(core, error),
+        };
+        if count < shop.read_buffer.len() && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
+            self.link.flags.remove(Flag::READABLE);
+        } else {
+            self.queue(core);
+        }
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_in += count as u64;
+        counters.bytes_discarded += count as u64;
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.discarded += count;
+        if backlog.discarded > core.limits.linger_bytes {
+            return self.stop_discarding();
+        }
+        Status::Alive
+    }
+}

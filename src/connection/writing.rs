@@ -1,0 +1,166 @@
+//! Output: from the protocol to the system, with backpressure.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Connection, Status, Workshop};
+use crate::driver::Stream;
+use crate::link::Flag;
+use crate::outbox::Outbox;
+use crate::timer::LOOP_DEPTH;
+use crate::{CloseReason, Core, LimitExceeded};
+
+impl<S: Stream> Connection<S> {
+    /// Writes a visit's output in one go. False if something of it is left.
+    #[inline]
+    pub(super) fn write_at_once(&mut self, core: &mut Core, shop: &mut Workshop) -> bool {
+        let Some(flat) = shop.out.as_flat() else { return false };
+        let len = flat.len();
+        if !self.stream.write(flat).is_ok_and(|written| shop.out.advance(written) == 0) {
+            return false;
+        }
+        core.counters[self.link.counters as usize].bytes_out += len as u64;
+        true
+    }
+
+    /// Writes a visit's output; what the system does not take waits in the connection's backlog.
+    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop) -> Result<(), CloseReason> {
+        if shop.out.is_empty() {
+            return Ok(());
+        }
+        if self.backlog_len() == 0
+            && let Err(error) = self.write_out(core, &mut shop.out, shop.short_means_drained)
+        {
+            let unsent = shop.out.len();
+            core.counters[self.link.counters as usize].bytes_unsent += unsent as u64;
+            shop.out.clear(Workshop::KEEP);
+            return Err(CloseReason::Io { error, unsent });
+        }
+        let added = shop.out.len();
+        if added > 0 {
+            let backlog = self.backlog.get_or_insert_default();
+            backlog.outbox.append(&mut shop.out);
+            let wanted = backlog.outbox.len();
+            core.charge(0, added).map_err(CloseReason::Limit)?;
+            self.hold_reading(core, wanted)?;
+        }
+        shop.out.clear(Workshop::KEEP);
+        Ok(())
+    }
+
+    /// The backlog has grown to `wanted` bytes: see to it that it does not grow for ever.
+    fn hold_reading(&mut self, core: &mut Core, wanted: usize) -> Result<(), CloseReason> {
+        let limit = core.limits.send_buffer;
+        if wanted > limit {
+            return Err(CloseReason::Limit(LimitExceeded::SendBuffer { wanted, limit }));
+        }
+        if wanted > core.limits.high_water {
+            self.link.flags.insert(Flag::HELD);
+        }
+        if core.timers.find(self.link.timers, LOOP_DEPTH).is_none() {
+            self.set_loop_timer(core, core.limits.write_stall);
+        }
+        Ok(())
+    }
+
+    /// There is room for some of the backlog.
+    #[cold]
+    pub(super) fn on_writable(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        let Some(backlog) = &mut self.backlog else { return Status::Alive };
+        let before = backlog.outbox.len();
+        if before == 0 {
+            return Status::Alive;
+        }
+        let mut outbox = std::mem::take(&mut backlog.outbox);
+        let result = self.write_out(core, &mut outbox, shop.short_means_drained);
+        let after = outbox.len();
+        core.held -= before - after;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.outbox = outbox;
+        }
+        if let Err(error) = result {
+            return self.broke_by(core, error);
+        }
+        if after < before
+            && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
+        {
+            core.timers.postpone(timer, core.now + core.limits.write_stall);
+        }
+        if after <= core.limits.low_water && self.link.flags.contains(Flag::HELD) {
+            self.link.flags.remove(Flag::HELD);
+            self.expect_mail(core);
+            self.queue(core); // what arrived meanwhile
+        }
+        self.after_output(core)
+    }
+
+    /// What follows when output was written: the backlog's box goes, a drain is announced, a
+    /// half-close or close that waited for it is carried out.
+    pub(super) fn after_output(&mut self, core: &mut Core) -> Status {
+        if self.owes_drain(core) || (self.link.flags.contains(Flag::REOFFER) && self.is_open()) {
+            self.queue(core);
+        }
+        if self.backlog_len() > 0 {
+            return Status::Alive;
+        }
+        if !self.link.flags.contains(Flag::LINGERING)
+            && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
+        {
+            core.timers.cancel(&mut self.link.timers, timer);
+        }
+        if let Some(reason) = self.backlog.take().and_then(|backlog| backlog.then) {
+            return self.end_in_order(core, reason);
+        }
+        if self.link.flags.contains(Flag::FINISHING) {
+            return self.finish(core);
+        }
+        Status::Alive
+    }
+
+    /// Everything was written after a `finish`: tell the peer; end if it had finished, too.
+    fn finish(&mut self, core: &mut Core) -> Status {
+        if !self.link.flags.contains(Flag::WRITE_SHUT) {
+            self.link.flags.insert(Flag::WRITE_SHUT);
+            if let Err(error) = self.stream.shutdown_write() {
+                return self.broke_by(core, error);
+            }
+        }
+        if self.link.flags.contains(Flag::EOF_TOLD) {
+            let reason = self.orderly();
+            return self.end_in_order(core, reason);
+        }
+        Status::Alive
+    }
+
+    /// Whether an `on_drain` is due.
+    pub(super) fn owes_drain(&self, core: &Core) -> bool {
+        self.is_open() && self.link.flags.contains(Flag::DRAIN_OWED) && self.backlog_len() <= core.limits.low_water
+    }
+
+    pub(super) fn backlog_len(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len())
+    }
+
+    /// Writes until everything is written or the system takes no more.
+    fn write_out(&mut self, core: &mut Core, outbox: &mut Outbox, short_means_drained: bool) -> io::Result<()> {
+        while !outbox.is_empty() {
+            match outbox.write_to(&mut self.stream) {
+                Ok((written, asked)) => {
+                    core.counters[self.link.counters as usize].bytes_out += written as u64;
+                    if written < asked && short_means_drained {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The one timer that the loop keeps on a connection; what it means follows from the state.
+    pub(super) fn set_loop_timer(&mut self, core: &mut Core, after: Duration) {
+        core.timers.set(self.link.id, &mut self.link.timers, LOOP_DEPTH, core.now + after);
+    }
+}

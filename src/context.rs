@@ -1,0 +1,257 @@
+//! What a protocol's callback can ask for.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::core::SwitchTo;
+use crate::driver::Stream;
+use crate::link::{Flag, Link};
+use crate::outbox::Outbox;
+use crate::{ConnectionId, Core, LimitExceeded, Protocol, TimerId};
+
+/// A callback's way to its connection and, by deref, to the loop's [`Core`].
+///
+/// What is sent is corked: it leaves in one write when the callback has returned, however many
+/// pieces it was sent in. The other effects happen then, too.
+pub struct Context<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) link: &'a mut Link,
+    pub(crate) stream: &'a dyn Stream,
+    pub(crate) out: &'a mut Outbox,
+    /// Output waiting further out, in layers around this one and in the connection.
+    pub(crate) outside: usize,
+    pub(crate) requests: Requests,
+    pub(crate) depth: u8,
+}
+
+/// How a callback asked for its connection to end, weakest first; the strongest wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Requests {
+    #[default]
+    None,
+    Finish,
+    Close,
+    Abort,
+}
+
+impl<'a> Context<'a> {
+    /// The id of this connection.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.link.id)
+    }
+
+    /// Sends bytes to the peer. They are copied; use [`send_shared`](Self::send_shared) for a large
+    /// payload that many peers get.
+    ///
+    /// After `finish`, `close` or `abort` nothing is sent; the bytes count as
+    /// [`bytes_unsent`](crate::Counters::bytes_unsent).
+    #[inline]
+    pub fn send(&mut self, bytes: &[u8]) {
+        if self.can_send() {
+            self.out.push(bytes);
+        } else {
+            self.count_unsent(bytes.len());
+        }
+    }
+
+    /// Sends bytes to the peer without copying them.
+    ///
+    /// After `finish`, `close` or `abort` nothing is sent, as with [`send`](Self::send).
+    pub fn send_shared(&mut self, bytes: Bytes) {
+        if self.can_send() {
+            self.out.push_shared(bytes);
+        } else {
+            self.count_unsent(bytes.len());
+        }
+    }
+
+    /// Lends the buffer in which output is corked, to be appended to in place.
+    ///
+    /// For writers that format; what is in it already must be left alone. `None` after `finish`,
+    /// `close` or `abort`.
+    pub fn send_buffer(&mut self) -> Option<&mut Vec<u8>> {
+        self.can_send().then(|| self.out.tail_mut())
+    }
+
+    /// Bytes sent that the system has not taken yet.
+    #[must_use]
+    #[inline]
+    pub fn backlog(&self) -> usize {
+        self.out.len() + self.outside
+    }
+
+    /// Whether there is room for more output. Once this has said no, stop producing: exactly one
+    /// `on_drain`, or `on_close`, will follow.
+    #[inline]
+    pub fn has_room(&mut self) -> bool {
+        let room = self.backlog() <= self.core.limits.high_water / 2;
+        if !room {
+            self.link.flags.insert(Flag::DRAIN_OWED);
+        }
+        room
+    }
+
+    /// Half-closes: what was sent is delivered, then the peer is told that no more comes. Input goes
+    /// on arriving until the peer half-closes too.
+    pub fn finish(&mut self) {
+        self.request(Requests::Finish);
+    }
+
+    /// Closes in order: what was sent is delivered, then the connection ends. No callback but
+    /// `on_close` follows.
+    pub fn close(&mut self) {
+        self.request(Requests::Close);
+    }
+
+    /// Cuts the connection off at once (with a reset, on TCP). What waits to be sent is lost.
+    pub fn abort(&mut self) {
+        self.request(Requests::Abort);
+    }
+
+    /// Stops reading: no `on_data` and no `on_eof` until [`resume_reading`](Self::resume_reading).
+    /// The peer is slowed down by TCP's window. A broken connection is noticed all the same.
+    pub fn pause_reading(&mut self) {
+        self.link.flags.insert(Flag::PAUSED);
+        self.link.flags.remove(Flag::REOFFER);
+    }
+
+    /// Goes on reading. What had been left unconsumed is offered again when this callback has
+    /// returned, without waiting for more.
+    pub fn resume_reading(&mut self) {
+        if self.link.flags.contains(Flag::PAUSED) {
+            self.link.flags.remove(Flag::PAUSED);
+            self.link.flags.insert(Flag::REOFFER);
+        }
+    }
+
+    /// Whether reading is paused, by the protocol or because the peer does not take its output:
+    /// silence proves nothing meanwhile.
+    #[must_use]
+    pub fn is_reading_paused(&self) -> bool {
+        self.link.flags.intersects(Flag::PAUSED | Flag::HELD)
+    }
+
+    /// Sets a timer: [`on_timer`](Protocol::on_timer) is called once after `after`, to the
+    /// millisecond or so and never early. It goes with the connection.
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        let deadline = self.core.now + after;
+        self.core.timers.set(self.link.id, &mut self.link.timers, self.depth, deadline)
+    }
+
+    /// Moves a timer so that it fires after `after` from now. Pushing a deadline back costs next to
+    /// nothing; it can be done for each message. False if the timer has fired or was cancelled.
+    pub fn postpone_timer(&mut self, timer: TimerId, after: Duration) -> bool {
+        let deadline = self.core.now + after;
+        self.core.timers.postpone(timer, deadline)
+    }
+
+    /// Cancels a timer. It will not fire, not even if it is due already. False if it has fired or
+    /// was cancelled before.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.core.timers.cancel(&mut self.link.timers, timer)
+    }
+
+    /// Replaces this protocol, and all inside it, by another; layers around it stay.
+    ///
+    /// When this callback has returned: the timers of this protocol go, it gets
+    /// [`on_close`](Protocol::on_close) with [`Switched`](crate::CloseReason::Switched), the new one gets `on_open`,
+    /// then the unconsumed bytes, then `on_eof` if that had come, then `on_shutdown` if the loop
+    /// drains. Nothing sent or unread is lost. An `Err`, `close` or `abort` of the same callback wins
+    /// over the switch.
+    pub fn switch_to(&mut self, protocol: impl Protocol) {
+        self.core.switch = Some((self.depth, SwitchTo::Replace(protocol.boxed())));
+    }
+
+    /// Replaces this protocol by one made out of it, such as a layer around it. As
+    /// [`switch_to`](Self::switch_to), but without an `on_close`: the protocol lives on where `wrap`
+    /// puts it, and is opened again by what is around it now.
+    pub fn switch_with(&mut self, wrap: impl FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol> + 'static) {
+        self.core.switch = Some((self.depth, SwitchTo::Wrap(Box::new(wrap))));
+    }
+
+    /// Declares that the protocol holds `bytes` in buffers of its own now (messages being put
+    /// together), in place of what it declared before. They count against
+    /// [`Limits::loop_memory`](crate::Limits::loop_memory) until it declares less, or the connection closes.
+    ///
+    /// # Errors
+    ///
+    /// If all connections together would hold more than the loop may; the declaration stands all the
+    /// same, so give the memory back and fail (`?`), or declare less.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        let before = std::mem::replace(&mut self.link.held_by_protocol, bytes);
+        self.core.charge(before, bytes)
+    }
+
+    /// The peer's address, as the system tells it; `None` where the connection has broken.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// This side's address, as the system tells it; `None` where the connection has broken.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
+    fn request(&mut self, request: Requests) {
+        self.requests = self.requests.max(request);
+    }
+
+    #[inline]
+    fn can_send(&self) -> bool {
+        self.requests == Requests::None && !self.link.flags.contains(Flag::FINISHING)
+    }
+
+    #[cold]
+    fn count_unsent(&mut self, bytes: usize) {
+        self.core.counters[self.link.counters as usize].bytes_unsent += bytes as u64;
+    }
+}
+
+impl Deref for Context<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.core
+    }
+}
+
+impl DerefMut for Context<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.core
+    }
+}
+
+/// What is left to a protocol in its [`on_close`](Protocol::on_close): its id, and by deref the
+/// loop's [`Core`], to post, or to connect again.
+pub struct Closing<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) id: crate::EndpointId,
+}
+
+impl Closing<'_> {
+    /// The id of the connection that ends. It names nothing any more once `on_close` has returned.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.id)
+    }
+}
+
+impl Deref for Closing<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.core
+    }
+}
+
+impl DerefMut for Closing<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.core
+    }
+}

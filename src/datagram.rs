@@ -1,0 +1,234 @@
+//! The contract of protocols that speak in datagrams: one value for a bound UDP socket.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use crate::context::Requests;
+use crate::driver::Socket;
+use crate::link::Link;
+use crate::{CloseReason, Core, Failure, LimitExceeded, Message, SocketId, TimerId};
+
+/// A protocol on one bound UDP socket: one value a socket, not one a peer.
+///
+/// The order of calls is that of [`Protocol`](crate::Protocol): `on_open`, any of the others,
+/// `on_close` exactly once, last.
+///
+/// ```
+/// use switchboard::{Datagram, DatagramContext, DatagramProtocol, EventLoop, Failure};
+///
+/// /// Tells each peer how long its datagram was.
+/// struct Length;
+///
+/// impl DatagramProtocol for Length {
+///     fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {
+///         cx.send_to(datagram.source, format!("{}", datagram.payload.len()).as_bytes());
+///         Ok(())
+///     }
+/// }
+///
+/// let mut event_loop = EventLoop::new()?;
+/// let socket = event_loop.bind_udp("127.0.0.1:0", Length)?;
+/// # let _ = socket;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait DatagramProtocol: Any {
+    /// The socket is bound.
+    ///
+    /// # Errors
+    ///
+    /// As for every callback: what was sent is delivered if the system takes it, then the socket
+    /// closes with this as its reason.
+    fn on_open(&mut self, cx: &mut DatagramContext<'_>) -> Result<(), Failure> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// A datagram has arrived. A bad one should be dropped, not failed for: an error closes the
+    /// socket for all peers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure>;
+
+    /// A timer that this protocol set is due; it is gone now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_timer(&mut self, cx: &mut DatagramContext<'_>, timer: TimerId) -> Result<(), Failure> {
+        let _ = (cx, timer);
+        Ok(())
+    }
+
+    /// Somebody [posted](Core::post) a message to this socket.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_message(&mut self, cx: &mut DatagramContext<'_>, message: Message) -> Result<(), Failure> {
+        let _ = (cx, message);
+        Ok(())
+    }
+
+    /// The loop drains: say goodbye and close before its deadline. By default: close.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_shutdown(&mut self, cx: &mut DatagramContext<'_>) -> Result<(), Failure> {
+        cx.close();
+        Ok(())
+    }
+
+    /// The last call, exactly once, whatever happened.
+    fn on_close(&mut self, core: &mut Core, reason: &CloseReason) {
+        let _ = (core, reason);
+    }
+}
+
+/// A datagram that has arrived.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Datagram<'a> {
+    /// Who sent it (or who it says sent it: UDP proves nothing).
+    pub source: SocketAddr,
+    /// What it carries, 0 to 65,507 bytes; may be changed in place.
+    pub payload: &'a mut [u8],
+}
+
+impl<'a> Datagram<'a> {
+    pub(crate) fn new(source: SocketAddr, payload: &'a mut [u8]) -> Self {
+        Self { source, payload }
+    }
+}
+
+/// A callback's way to its UDP socket and, by deref, to the loop's [`Core`].
+pub struct DatagramContext<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) link: &'a mut Link,
+    pub(crate) id: SocketId,
+    pub(crate) socket: &'a dyn Socket,
+    pub(crate) out: &'a mut Datagrams,
+    pub(crate) requests: Requests,
+}
+
+impl DatagramContext<'_> {
+    /// The id of this socket.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
+    /// Sends one datagram when the callback has returned. If the system has no room it waits, within
+    /// [`Limits::datagram_queue`](crate::Limits::datagram_queue), else it is dropped and counted; so is one that the
+    /// system refuses (longer than 65,507 bytes, no route).
+    pub fn send_to(&mut self, target: SocketAddr, payload: &[u8]) {
+        self.out.push(target, payload);
+    }
+
+    /// Closes the socket when what was sent has left. No callback but `on_close` follows.
+    pub fn close(&mut self) {
+        self.requests = self.requests.max(Requests::Close);
+    }
+
+    /// Closes the socket at once; datagrams that wait are dropped.
+    pub fn abort(&mut self) {
+        self.requests = self.requests.max(Requests::Abort);
+    }
+
+    /// Sets a timer: see [`Context::set_timer`](crate::Context::set_timer).
+    pub fn set_timer(&mut self, after: Duration) -> TimerId {
+        let deadline = self.core.now + after;
+        self.core.timers.set(self.link.id, &mut self.link.timers, 0, deadline)
+    }
+
+    /// Moves a timer: see [`Context::postpone_timer`](crate::Context::postpone_timer).
+    pub fn postpone_timer(&mut self, timer: TimerId, after: Duration) -> bool {
+        let deadline = self.core.now + after;
+        self.core.timers.postpone(timer, deadline)
+    }
+
+    /// Cancels a timer: see [`Context::cancel_timer`](crate::Context::cancel_timer).
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.core.timers.cancel(&mut self.link.timers, timer)
+    }
+
+    /// Declares what the protocol holds: see [`Context::hold`](crate::Context::hold).
+    ///
+    /// # Errors
+    ///
+    /// If the loop would hold more than it may.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        let before = std::mem::replace(&mut self.link.held_by_protocol, bytes);
+        self.core.charge(before, bytes)
+    }
+
+    /// The address the socket is bound to; `None` if the system can't say.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+}
+
+impl Deref for DatagramContext<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.core
+    }
+}
+
+impl DerefMut for DatagramContext<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.core
+    }
+}
+
+/// Datagrams that wait to be sent, payloads end to end.
+#[derive(Debug, Default)]
+pub(crate) struct Datagrams {
+    payloads: Vec<u8>,
+    envelopes: Vec<(SocketAddr, usize)>,
+}
+
+impl Datagrams {
+    pub(crate) fn push(&mut self, target: SocketAddr, payload: &[u8]) {
+        self.payloads.extend_from_slice(payload);
+        self.envelopes.push((target, payload.len()));
+    }
+
+    /// Bytes of payload that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.payloads.len()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.envelopes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.envelopes.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.envelopes.iter().scan(0, |start, &(target, len)| {
+            let payload = &self.payloads[*start..*start + len];
+            *start += len;
+            Some((target, payload))
+        })
+    }
+
+    /// Forgets the first `count`.
+    pub(crate) fn remove_first(&mut self, count: usize) {
+        let bytes: usize = self.envelopes.drain(..count).map(|(_, len)| len).sum();
+        self.payloads.drain(..bytes);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.payloads.clear();
+        self.envelopes.clear();
+    }
+}

@@ -1,0 +1,228 @@
+//! The border between the loop and the world: sockets, readiness, the clock, randomness, wake-ups.
+//!
+//! Everything above a [`Driver`] is the same code whatever is below: [`MioDriver`] has the operating
+//! system's sockets, [`testkit::MemoryDriver`](crate::testkit::MemoryDriver) a network in memory with
+//! a clock of its own.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{ListenOptions, Time};
+
+mod mio;
+
+pub use self::mio::{MioDriver, MioListener, MioSocket, MioStream};
+
+/// What is ready, as a driver's poll reports it.
+///
+/// These are hints: an operation may still say [`WouldBlock`](io::ErrorKind::WouldBlock), and a key
+/// may belong to something that was closed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The key that was given when the thing was opened.
+    pub key: u64,
+    /// There is something to read or to accept.
+    pub readable: bool,
+    /// There is room to write, or a connection is established, or it failed.
+    pub writable: bool,
+    /// The peer has closed its side: read until it shows, even after a short read.
+    pub read_closed: bool,
+    /// The connection broke.
+    pub error: bool,
+}
+
+/// Why nothing was accepted.
+#[derive(Debug)]
+pub enum AcceptError {
+    /// Nobody is waiting.
+    Empty,
+    /// This peer has gone again (`ECONNABORTED` and the like); the next may be there.
+    Retry(io::Error),
+    /// The process or the system lacks descriptors or memory: try again later.
+    Exhausted(io::Error),
+}
+
+/// Interrupts a poll from any thread.
+pub trait Wake: Send + Sync {
+    /// Makes the poll that is under way, or else the next, return at once.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    fn wake(&self) -> io::Result<()>;
+}
+
+/// A network, its clock and its source of randomness. Readiness is edge-triggered: it is reported
+/// once when it begins, and again only after an operation found that it had ended.
+pub trait Driver: 'static {
+    /// A TCP connection.
+    type Stream: Stream;
+    /// A TCP listener.
+    type Listener;
+    /// A UDP socket.
+    type Socket: Socket;
+
+    /// Whether a read or write of fewer bytes than asked for proves that readiness has ended, as
+    /// epoll(7) promises. If not, the loop goes on until `WouldBlock`.
+    const SHORT_MEANS_DRAINED: bool;
+
+    /// Appends what has become ready to `ready`, waiting for at most `timeout` (`None`: until
+    /// something is ready or a [`Wake`] says so). May return early with nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those after which the loop cannot go on; an interrupted system call is none.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// The time since the driver was made. Never runs backwards.
+    fn now(&self) -> Time;
+
+    /// Bytes that nobody can guess, for the loop's generator; asked for once.
+    ///
+    /// # Errors
+    ///
+    /// If there is no randomness to be had.
+    fn seed(&mut self) -> io::Result<[u8; 32]>;
+
+    /// What interrupts [`poll`](Self::poll).
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Listens on `address` and reports readiness under `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: in use, not permitted, ….
+    fn listen(&mut self, key: u64, address: SocketAddr, options: &ListenOptions) -> io::Result<Self::Listener>;
+
+    /// The address a listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
+
+    /// Takes the next peer that waits.
+    ///
+    /// # Errors
+    ///
+    /// Says whether to go on, to wait for the next edge, or to wait a while.
+    fn accept(&mut self, listener: &mut Self::Listener) -> Result<(Self::Stream, SocketAddr), AcceptError>;
+
+    /// From now on reports an accepted connection's readiness under `key`, what is ready already
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn register(&mut self, key: u64, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Begins to connect, and reports readiness under `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says at once; later failures come from [`connected`](Self::connected).
+    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<Self::Stream>;
+
+    /// Whether an outgoing connection stands by now.
+    ///
+    /// # Errors
+    ///
+    /// Why it never will.
+    fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
+    /// Ends a connection; with a reset if `abort`.
+    fn close(&mut self, stream: Self::Stream, abort: bool);
+
+    /// Ends a listener.
+    fn close_listener(&mut self, listener: Self::Listener);
+
+    /// Binds a UDP socket and reports readiness under `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: in use, not permitted, ….
+    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<Self::Socket>;
+
+    /// Ends a UDP socket.
+    fn close_socket(&mut self, socket: Self::Socket);
+}
+
+/// A connection that never blocks: what can't be done at once is
+/// [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub trait Stream {
+    /// Reads into `buffer`; 0 if the peer has half-closed (or the buffer is empty).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing is there; anything else ends the connection.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes the beginning of `bytes`, and says how much of it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room; anything else ends the connection.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Writes the beginning of `pieces`, and says how much of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Tells the peer that no more comes.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has broken.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// The error that broke the connection, if one did.
+    ///
+    /// # Errors
+    ///
+    /// If the system can't say.
+    fn take_error(&mut self) -> io::Result<Option<io::Error>>;
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has broken.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    /// This side's address.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has broken.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A UDP socket that never blocks.
+pub trait Socket {
+    /// Receives one datagram into `buffer`, and says its length and source. What does not fit is
+    /// lost, so the buffer has 65,535 bytes.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if none is there; anything else concerns an earlier datagram's peer.
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room; anything else concerns this datagram alone.
+    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()>;
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}

@@ -1,0 +1,508 @@
+//! The event loop: who is called when.
+//!
+//! [`EventLoop::turn`] is the whole reactor; its numbered steps are the loop's order.
+
+use std::any::Any;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::connection::{Connection, Status, Workshop};
+use crate::context::Context;
+use crate::datagram::{DatagramContext, DatagramProtocol};
+use crate::driver::{Driver, MioDriver, Ready};
+use crate::handle::{Handle, Remote};
+use crate::listener::{Accepted, Listener};
+use crate::udp::{DatagramWorkshop, UdpEndpoint, UdpStatus};
+use crate::{
+    ConnectionId, Core, Counters, EndpointId, Limits, ListenOptions, ListenerId, Protocol, SocketId, Time, TimerId,
+};
+
+mod accepting;
+mod commands;
+mod drain;
+mod entries;
+
+use drain::Drain;
+pub use drain::Tally;
+use entries::{Entries, Entry};
+
+/// A single-threaded event loop over a [`Driver`]: mio's, unless told otherwise.
+///
+/// It is made, used and dropped on one thread; a [`Handle`] reaches it from others. Run it with
+/// [`run`](Self::run), or embed it with [`turn`](Self::turn).
+///
+/// ```
+/// use switchboard::{EventLoop, protocol_fn};
+///
+/// let mut event_loop = EventLoop::new()?;
+/// let listener = event_loop.listen("127.0.0.1:0", |_peer| {
+///     Some(protocol_fn(|cx, input| {
+///         cx.send(input.take_all());
+///         Ok(())
+///     }))
+/// })?;
+/// println!("echo on {}", event_loop.local_addr(listener).unwrap());
+/// // event_loop.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct EventLoop<D: Driver = MioDriver> {
+    driver: D,
+    core: Core,
+    entries: Entries<D>,
+    shop: Workshop,
+    datagrams: DatagramWorkshop,
+    handle: Handle,
+    /// Listeners that wait for a connection to end before they accept more.
+    full: Vec<EndpointId>,
+    drain: Option<Drain>,
+    tally: Option<Tally>,
+    // Lists that are filled and emptied every turn, kept for their capacity.
+    events: Vec<Ready>,
+    ready: Vec<EndpointId>,
+    due: Vec<(Time, EndpointId, TimerId)>,
+    remote: Vec<Remote>,
+    round: Vec<EndpointId>,
+}
+
+impl EventLoop<MioDriver> {
+    /// A loop on the operating system's sockets, with default [`Limits`].
+    ///
+    /// # Errors
+    ///
+    /// If the system is out of descriptors or memory.
+    pub fn new() -> io::Result<Self> {
+        Self::with_limits(Limits::default())
+    }
+
+    /// A loop on the operating system's sockets.
+    ///
+    /// # Errors
+    ///
+    /// If the system is out of descriptors or memory, or the limits contradict each other.
+    pub fn with_limits(limits: Limits) -> io::Result<Self> {
+        Self::with_driver(MioDriver::new()?, limits)
+    }
+}
+
+impl<D: Driver> EventLoop<D> {
+    /// A loop on any driver.
+    ///
+    /// # Errors
+    ///
+    /// If the limits contradict each other, or the driver has no randomness.
+    pub fn with_driver(mut driver: D, limits: Limits) -> io::Result<Self> {
+        limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let handle = Handle::new(driver.waker(), limits.handle_queue);
+        let shop = Workshop::new(limits.read_budget, D::SHORT_MEANS_DRAINED);
+        let mut core = Core::new(limits, driver.seed()?, handle.clone());
+        core.now = driver.now();
+        Ok(Self {
+            driver,
+            core,
+            entries: Entries::default(),
+            shop,
+            datagrams: DatagramWorkshop::default(),
+            handle,
+            full: Vec::new(),
+            drain: None,
+            tally: None,
+            events: Vec::new(),
+            ready: Vec::new(),
+            due: Vec::new(),
+            remote: Vec::new(),
+            round: Vec::new(),
+        })
+    }
+
+    /// Runs until the loop has drained: until [`shutdown`](Core::shutdown) or
+    /// [`stop`](Handle::stop) is called by a protocol, a [`Handle`], or [`core`](Self::core).
+    ///
+    /// # Errors
+    ///
+    /// If the driver can't poll any more. What happens to single connections is never an error here.
+    pub fn run(&mut self) -> io::Result<Tally> {
+        loop {
+            if let Some(tally) = self.tally {
+                return Ok(tally);
+            }
+            self.turn(None)?;
+        }
+    }
+
+    /// One turn of the loop: waits for at most `timeout` (`None`: until something is due) and serves
+    /// what is there. Returns without waiting once the loop has [ended](Self::tally).
+    ///
+    /// 1. How long may it sleep: the timeout, the next timer, or not at all if work waits.
+    /// 2. Poll.
+    /// 3. Read the clock, once.
+    /// 4. Events, each connection at most one read.
+    /// 5. The ready list: those with more to read than fitted, or who may go on.
+    /// 6. Due timers, collected first, then run by deadline.
+    /// 7. What handles asked for, then what callbacks asked for.
+    /// 8. Letters: one visit a target. Letters written on the way wait for the next turn.
+    /// 9. The drain, if there is one: is it done, is it late.
+    ///
+    /// Output is written at the end of each visit, and a connection's slot is free at once: ids have
+    /// a generation, so an event that comes late finds nobody.
+    ///
+    /// # Errors
+    ///
+    /// If the driver can't poll any more.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.tally.is_some() {
+            return Ok(());
+        }
+        let sleep = self.sleep_for(timeout);
+        self.driver.poll(sleep, &mut self.events)?;
+        self.core.now = self.driver.now();
+        self.serve_events();
+        self.serve_ready();
+        self.fire_timers();
+        self.serve_handles();
+        self.carry_out_commands();
+        self.deliver_letters();
+        self.check_drain();
+        Ok(())
+    }
+
+    /// When the loop has something to do of itself: now, if work waits; `None` if only an event or a
+    /// handle can wake it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.has_work() {
+            return Some(self.core.now);
+        }
+        let drain = self.drain.as_ref().map(|drain| drain.deadline);
+        self.core.timers.next_deadline().into_iter().chain(drain).min()
+    }
+
+    /// The time now, as the driver's clock tells it.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.driver.now()
+    }
+
+    /// What protocols share: to post, connect, shut down, and read counters from outside.
+    pub fn core(&mut self) -> &mut Core {
+        self.core.now = self.driver.now();
+        &mut self.core
+    }
+
+    /// All counters of the loop added up; the core has them by listener.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
+    }
+
+    /// A handle to this loop, for other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// What became of everything, once the loop has ended.
+    #[must_use]
+    pub fn tally(&self) -> Option<Tally> {
+        self.tally
+    }
+
+    /// Opens an outgoing TCP connection: see [`Core::connect`].
+    pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
+        self.core().connect(address, protocol)
+    }
+
+    /// Listens on an address; `factory` gives each accepted connection its protocol, or refuses it
+    /// with `None`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: in use, not permitted, …; also if the loop has ended or drains.
+    pub fn listen<P: Protocol>(
+        &mut self,
+        address: impl ToSocketAddrs,
+        factory: impl FnMut(&Accepted) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        self.listen_with(address, &ListenOptions::default(), factory)
+    }
+
+    /// As [`listen`](Self::listen), with options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    pub fn listen_with<P: Protocol>(
+        &mut self,
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+        mut factory: impl FnMut(&Accepted) -> Option<P> + 'static,
+    ) -> io::Result<ListenerId> {
+        let factory = Box::new(move |accepted: &Accepted| factory(accepted).map(Protocol::boxed));
+        let open = |driver: &mut D, key, address| driver.listen(key, address, options);
+        let (endpoint, counters, listener) = self.open_at(address, open)?;
+        let id = ListenerId { endpoint, counters };
+        let link = crate::link::Link::new(endpoint, counters);
+        self.entries.insert(endpoint, Entry::Listener(Box::new(Listener { listener, id, link, factory })));
+        Ok(id)
+    }
+
+    /// Binds a UDP socket for a protocol.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    pub fn bind_udp(&mut self, address: impl ToSocketAddrs, protocol: impl DatagramProtocol) -> io::Result<SocketId> {
+        let open = |driver: &mut D, key, address| driver.bind_udp(key, address);
+        let (endpoint, counters, socket) = self.open_at(address, open)?;
+        let id = SocketId { endpoint, counters };
+        let entry = UdpEndpoint::new(socket, id, Box::new(protocol));
+        self.entries.insert(endpoint, Entry::Socket(Box::new(entry)));
+        self.visit_socket(endpoint, |socket, core, shop| socket.visit(core, shop, |p, cx| p.on_open(cx)));
+        Ok(id)
+    }
+
+    /// The address that a listener, UDP socket or connection has on this side.
+    #[must_use]
+    pub fn local_addr(&self, id: impl Into<EndpointId>) -> Option<SocketAddr> {
+        match self.entries.get(id.into())? {
+            Entry::Connection(connection) => crate::driver::Stream::local_addr(&connection.stream).ok(),
+            Entry::Listener(listener) => self.driver.listener_addr(&listener.listener).ok(),
+            Entry::Socket(socket) => crate::driver::Socket::local_addr(&socket.socket).ok(),
+        }
+    }
+
+    /// Runs a closure with an open connection's [`Context`], as one of its callbacks; `None` if it is
+    /// gone, closing, or not yet established.
+    pub fn with<R>(&mut self, id: ConnectionId, closure: impl FnOnce(&mut Context<'_>) -> R) -> Option<R> {
+        self.with_any(id, |_, cx| closure(cx))
+    }
+
+    /// As [`with`](Self::with), with the connection's protocol, if it is a `P`.
+    pub fn with_protocol<P: Protocol, R>(
+        &mut self,
+        id: ConnectionId,
+        closure: impl FnOnce(&mut P, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.with_any(id, |protocol, cx| {
+            let protocol: &mut dyn Any = protocol;
+            protocol.downcast_mut::<P>().map(|protocol| closure(protocol, cx))
+        })?
+    }
+
+    /// The protocol of a connection, if it is a `P`; `None` also if the connection is gone.
+    pub fn protocol<P: Protocol>(&mut self, id: ConnectionId) -> Option<&mut P> {
+        match self.entries.get_mut(id.0)? {
+            Entry::Connection(connection) => {
+                let protocol: &mut dyn Any = connection.protocol()?;
+                protocol.downcast_mut()
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs a closure with a UDP socket's context, as one of its callbacks; `None` if it is gone.
+    pub fn with_socket<R>(&mut self, id: SocketId, closure: impl FnOnce(&mut DatagramContext<'_>) -> R) -> Option<R> {
+        self.core.now = self.driver.now();
+        let mut returned = None;
+        self.visit_socket(id.endpoint, |socket, core, shop| {
+            socket.visit(core, shop, |_, cx| {
+                returned = Some(closure(cx));
+                Ok(())
+            })
+        });
+        returned
+    }
+
+    /// The protocol of a UDP socket, if it is a `P`; `None` also if the socket is gone.
+    pub fn socket_protocol<P: DatagramProtocol>(&mut self, id: SocketId) -> Option<&mut P> {
+        match self.entries.get_mut(id.endpoint)? {
+            Entry::Socket(socket) => {
+                let protocol: &mut dyn Any = socket.protocol()?;
+                protocol.downcast_mut()
+            }
+            _ => None,
+        }
+    }
+
+    fn with_any<R>(
+        &mut self,
+        id: ConnectionId,
+        closure: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.core.now = self.driver.now();
+        let mut returned = None;
+        self.visit(id.0, |connection, core, shop| {
+            if !connection.is_open() {
+                return Status::Alive;
+            }
+            let status;
+            (returned, status) = connection.visit_with(core, shop, closure);
+            status
+        });
+        returned
+    }
+
+    /// Opens something at the first of an address' meanings where that works.
+    fn open_at<T>(
+        &mut self,
+        address: impl ToSocketAddrs,
+        mut open: impl FnMut(&mut D, u64, SocketAddr) -> io::Result<T>,
+    ) -> io::Result<(EndpointId, u32, T)> {
+        if self.core.draining || self.tally.is_some() {
+            return Err(io::Error::other("the event loop drains or has ended"));
+        }
+        self.core.now = self.driver.now();
+        let endpoint = self.core.registry.reserve();
+        let mut result = Err(io::Error::new(io::ErrorKind::InvalidInput, "the address has no meaning"));
+        match address.to_socket_addrs() {
+            Ok(addresses) => {
+                for address in addresses {
+                    result = open(&mut self.driver, endpoint.key(), address);
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+            }
+            Err(error) => result = Err(error),
+        }
+        match result {
+            Ok(opened) => {
+                let counters = crate::id::index32(self.core.counters.len());
+                self.core.counters.push(Counters::default());
+                Ok((endpoint, counters, opened))
+            }
+            Err(error) => {
+                self.core.registry.retire(endpoint);
+                self.core.registry.release(endpoint);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether something waits that no event or timer will announce.
+    fn has_work(&self) -> bool {
+        !self.core.ready.is_empty()
+            || !self.core.commands.is_empty()
+            || self.core.post_office.has_visits()
+            || self.handle.is_pending()
+    }
+
+    /// Step 1.
+    fn sleep_for(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let Some(deadline) = self.next_deadline() else { return timeout };
+        let due = deadline.saturating_since(self.driver.now());
+        Some(timeout.map_or(due, |timeout| timeout.min(due)))
+    }
+
+    /// Step 4.
+    fn serve_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for &event in &events {
+            let id = EndpointId::from_key(event.key);
+            match self.entries.get_mut(id) {
+                Some(Entry::Connection(connection)) => {
+                    let status = if connection.is_connecting() {
+                        connection.on_connecting(&mut self.core, &mut self.shop, &mut self.driver, event)
+                    } else {
+                        connection.on_event(&mut self.core, &mut self.shop, event)
+                    };
+                    if status != Status::Alive {
+                        self.remove_connection(id, status);
+                    }
+                }
+                Some(Entry::Socket(socket)) => {
+                    if socket.on_event(&mut self.core, &mut self.datagrams, event) == UdpStatus::Gone {
+                        self.remove_socket(id);
+                    }
+                }
+                Some(Entry::Listener(_)) => self.accept(id),
+                None => {} // it closed after the poll that found it ready
+            }
+        }
+        events.clear();
+        self.events = events;
+    }
+
+    /// Step 5.
+    fn serve_ready(&mut self) {
+        if self.core.ready.is_empty() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        std::mem::swap(&mut self.core.ready, &mut ready);
+        for id in ready.drain(..) {
+            match self.entries.get_mut(id) {
+                Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.on_ready(core, shop)),
+                Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_ready(core, shop)),
+                Some(Entry::Listener(_)) => self.accept(id),
+                None => {}
+            }
+        }
+        self.ready = ready;
+    }
+
+    /// Step 6.
+    fn fire_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.core.timers.collect(self.core.now, &mut due);
+        for (_, owner, timer) in due.drain(..) {
+            match self.entries.get_mut(owner) {
+                Some(Entry::Connection(_)) => self.visit(owner, |c, core, shop| c.on_timer(core, shop, timer)),
+                Some(Entry::Socket(_)) => self.visit_socket(owner, |s, core, shop| s.on_timer(core, shop, timer)),
+                Some(Entry::Listener(listener)) => {
+                    if self.core.timers.fire(&mut listener.link.timers, timer) {
+                        self.accept(owner);
+                    }
+                }
+                None => {} // its owner went in this batch, and the timer with it
+            }
+        }
+        self.due = due;
+    }
+
+    /// Step 8.
+    fn deliver_letters(&mut self) {
+        if !self.core.post_office.has_visits() {
+            return;
+        }
+        let mut round = std::mem::take(&mut self.round);
+        self.core.post_office.take_visits(&mut round);
+        for id in round.drain(..) {
+            match self.entries.get_mut(id) {
+                Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.deliver_mail(core, shop)),
+                Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.deliver_mail(core, shop)),
+                // A listener takes no mail; what is still to connect is visited when it stands.
+                Some(Entry::Listener(_)) | None => {}
+            }
+        }
+        self.round = round;
+    }
+
+    fn visit(
+        &mut self,
+        id: EndpointId,
+        f: impl FnOnce(&mut Connection<D::Stream>, &mut Core, &mut Workshop) -> Status,
+    ) {
+        if let Some(Entry::Connection(connection)) = self.entries.get_mut(id) {
+            let status = f(connection, &mut self.core, &mut self.shop);
+            if status != Status::Alive {
+                self.remove_connection(id, status);
+            }
+        }
+    }
+
+    fn visit_socket(
+        &mut self,
+        id: EndpointId,
+        f: impl FnOnce(&mut UdpEndpoint<D::Socket>, &mut Core, &mut DatagramWorkshop) -> UdpStatus,
+    ) {
+        if let Some(Entry::Socket(socket)) = self.entries.get_mut(id)
+            && f(socket, &mut self.core, &mut self.datagrams) == UdpStatus::Gone
+        {
+            self.remove_socket(id);
+        }
+    }
+}

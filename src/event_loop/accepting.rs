@@ -1,0 +1,135 @@
+//! Accepting and refusing, and taking out what has gone.
+
+use std::net::SocketAddr;
+
+use super::{Entry, EventLoop};
+use crate::connection::{Connection, Status};
+use crate::driver::{AcceptError, Driver};
+use crate::link::{Flag, Link};
+use crate::listener::Accepted;
+use crate::timer::LOOP_DEPTH;
+use crate::{CloseReason, Closing, ConnectionId, EndpointId, LimitExceeded, Protocol};
+
+impl<D: Driver> EventLoop<D> {
+    /// Accepts who waits, within the turn's budget and the loop's limit.
+    pub(super) fn accept(&mut self, id: EndpointId) {
+        for _ in 0..self.core.limits.accepts_per_turn {
+            let Some(Entry::Listener(listener)) = self.entries.get_mut(id) else { return };
+            listener.link.flags.remove(Flag::QUEUED);
+            if self.core.connections >= self.core.limits.connections {
+                self.full.push(id);
+                return;
+            }
+            let counters = listener.link.counters;
+            let (stream, peer) = match self.driver.accept(&mut listener.listener) {
+                Ok(accepted) => accepted,
+                Err(AcceptError::Empty) => return,
+                Err(AcceptError::Retry(_)) => {
+                    self.core.counters[counters as usize].accept_errors += 1;
+                    continue;
+                }
+                Err(AcceptError::Exhausted(_)) => {
+                    self.core.counters[counters as usize].accept_errors += 1;
+                    let (owner, after) = (listener.link.id, self.core.limits.accept_retry);
+                    if self.core.timers.find(listener.link.timers, LOOP_DEPTH).is_none() {
+                        self.core.timers.set(owner, &mut listener.link.timers, LOOP_DEPTH, self.core.now + after);
+                    }
+                    return;
+                }
+            };
+            match (listener.factory)(&Accepted { peer, listener: listener.id }) {
+                Some(protocol) => self.adopt(stream, counters, protocol),
+                None => {
+                    self.core.counters[counters as usize].refused += 1;
+                    self.driver.close(stream, false);
+                }
+            }
+        }
+        // Perhaps more are waiting; no edge will say so.
+        if let Some(Entry::Listener(listener)) = self.entries.get_mut(id)
+            && !listener.link.flags.contains(Flag::QUEUED)
+        {
+            listener.link.flags.insert(Flag::QUEUED);
+            self.core.ready.push(id);
+        }
+    }
+
+    /// Makes an accepted stream one of the loop's connections.
+    fn adopt(&mut self, mut stream: D::Stream, counters: u32, protocol: Box<dyn Protocol>) {
+        let id = self.core.registry.reserve();
+        if let Err(error) = self.driver.register(id.key(), &mut stream) {
+            self.driver.close(stream, false);
+            self.refuse(id, counters, protocol, CloseReason::Io { error, unsent: 0 });
+            return;
+        }
+        let connection = Connection::new(stream, Link::new(id, counters), protocol);
+        self.core.connections += 1;
+        self.entries.insert(id, Entry::Connection(connection));
+        self.visit(id, Connection::open);
+    }
+
+    /// Begins an outgoing connection.
+    pub(super) fn begin_connect(&mut self, id: ConnectionId, address: SocketAddr, protocol: Box<dyn Protocol>) {
+        let counters = crate::core::OUTGOING;
+        if self.core.draining {
+            return self.refuse(id.0, counters, protocol, CloseReason::Shutdown { unsent: 0 });
+        }
+        let limit = self.core.limits.connections;
+        if self.core.connections >= limit {
+            let reason = CloseReason::Limit(LimitExceeded::Connections(limit));
+            return self.refuse(id.0, counters, protocol, reason);
+        }
+        match self.driver.connect(id.0.key(), address) {
+            Ok(stream) => {
+                let connection = Connection::connecting(stream, Link::new(id.0, counters), protocol, &mut self.core);
+                self.core.connections += 1;
+                self.entries.insert(id.0, Entry::Connection(connection));
+            }
+            Err(error) => self.refuse(id.0, counters, protocol, CloseReason::Connect(error)),
+        }
+    }
+
+    /// Ends a connection that never came to be.
+    fn refuse(&mut self, id: EndpointId, counters: u32, mut protocol: Box<dyn Protocol>, reason: CloseReason) {
+        self.core.counters[counters as usize].connect_errors += 1;
+        self.core.retire(&Link::new(id, counters));
+        protocol.on_close(&mut Closing { core: &mut self.core, id }, &reason);
+        self.core.note_close(id, reason);
+        self.core.registry.release(id);
+    }
+
+    /// Takes a connection out that has told its protocol already.
+    pub(super) fn remove_connection(&mut self, id: EndpointId, status: Status) {
+        let Some(Entry::Connection(mut connection)) = self.entries.remove(id) else { return };
+        self.core.timers.cancel_depths(&mut connection.link.timers, 0..=LOOP_DEPTH);
+        self.driver.close(connection.stream, status == Status::Gone { abort: true });
+        self.core.connections -= 1;
+        self.core.ready.append(&mut self.full);
+        self.release(id);
+    }
+
+    pub(super) fn remove_socket(&mut self, id: EndpointId) {
+        let Some(Entry::Socket(socket)) = self.entries.remove(id) else { return };
+        self.driver.close_socket(socket.socket);
+        self.release(id);
+    }
+
+    pub(super) fn remove_listener(&mut self, id: EndpointId) {
+        let Some(Entry::Listener(mut listener)) = self.entries.remove(id) else { return };
+        self.core.timers.cancel_depths(&mut listener.link.timers, 0..=LOOP_DEPTH);
+        self.driver.close_listener(listener.listener);
+        self.core.retire(&listener.link);
+        self.full.retain(|&full| full != id);
+        self.release(id);
+    }
+
+    /// Frees an id, and memory if much of it is free.
+    fn release(&mut self, id: EndpointId) {
+        self.core.registry.release(id);
+        if self.entries.is_worth_shrinking() {
+            self.entries.shrink();
+            self.core.shrink();
+            self.events.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The end of a loop: everybody says goodbye, then whoever is left is cut off.
+
+use std::time::Duration;
+
+use super::{Entry, EventLoop};
+use crate::driver::Driver;
+use crate::{Counters, Protocol, Time};
+
+/// A drain that is under way.
+pub(super) struct Drain {
+    started: Time,
+    pub(super) deadline: Time,
+    /// Connections that were there when it started.
+    connections: usize,
+}
+
+/// What became of everything when a loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Connections that were there when the drain began and ended by themselves before its deadline.
+    pub drained: usize,
+    /// Connections that had to be cut off.
+    pub cut_off: usize,
+    /// How long the drain took.
+    pub took: Duration,
+    /// Everything the loop has counted in its life.
+    pub counters: Counters,
+}
+
+impl<D: Driver> EventLoop<D> {
+    /// Starts the drain, or brings its deadline nearer.
+    pub(super) fn begin_drain(&mut self, timeout: Duration) {
+        let deadline = self.core.now + timeout;
+        if let Some(drain) = &mut self.drain {
+            drain.deadline = drain.deadline.min(deadline);
+            return;
+        }
+        self.drain = Some(Drain { started: self.core.now, deadline, connections: self.core.connections });
+        self.core.draining = true;
+        for id in self.entries.ids() {
+            match self.entries.get_mut(id) {
+                Some(Entry::Listener(_)) => self.remove_listener(id),
+                Some(Entry::Socket(_)) => {
+                    self.visit_socket(id, |s, core, shop| s.visit(core, shop, |p, cx| p.on_shutdown(cx)));
+                }
+                Some(Entry::Connection(connection)) => {
+                    if connection.is_connecting() {
+                        self.visit(id, |connection, core, _| connection.cut_off(core));
+                    } else if connection.is_open() {
+                        self.visit(id, |connection, core, shop| connection.visit(core, shop, Protocol::on_shutdown));
+                    }
+                }
+                None => {} // it went while others said goodbye
+            }
+        }
+    }
+
+    /// Step 9.
+    pub(super) fn check_drain(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        if self.entries.is_empty() && self.core.commands.is_empty() {
+            self.end(0);
+        } else if self.core.now >= drain.deadline {
+            self.stop();
+        }
+    }
+
+    /// Ends the loop here and now: whoever is left is cut off.
+    pub(super) fn stop(&mut self) {
+        if self.tally.is_some() {
+            return;
+        }
+        if self.drain.is_none() {
+            let (now, connections) = (self.core.now, self.core.connections);
+            self.drain = Some(Drain { started: now, deadline: now, connections });
+            self.core.draining = true;
+        }
+        let mut cut_off = 0;
+        for id in self.entries.ids() {
+            match self.entries.get_mut(id) {
+                Some(Entry::Listener(_)) => self.remove_listener(id),
+                Some(Entry::Socket(_)) => self.visit_socket(id, |socket, core, _| socket.cut_off(core)),
+                Some(Entry::Connection(connection)) => {
+                    cut_off += usize::from(connection.has_protocol());
+                    self.visit(id, |connection, core, _| connection.cut_off(core));
+                }
+                None => {}
+            }
+        }
+        self.carry_out_commands(); // a last `connect` is refused, not forgotten
+        self.end(cut_off);
+    }
+
+    fn end(&mut self, cut_off: usize) {
+        let Some(drain) = &self.drain else { return };
+        self.handle.end();
+        self.core.post_office.drop_visits();
+        self.tally = Some(Tally {
+            drained: drain.connections.saturating_sub(cut_off),
+            cut_off,
+            took: self.core.now.saturating_since(drain.started),
+            counters: self.core.counters(),
+        });
+    }
+}
+
+impl<D: Driver> Drop for EventLoop<D> {
+    /// Every protocol's `on_close` is called, as promised, though nothing can follow from it.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+        self.handle.end();
+    }
+}

@@ -1,0 +1,79 @@
+//! What has arrived and is not consumed yet.
+
+use std::mem;
+use std::ops::Deref;
+
+/// The bytes that have arrived on a connection and have not been consumed.
+///
+/// It derefs to `[u8]`: look at all of it, then [`take`](Self::take) what is understood. What is
+/// left is kept by the loop and offered again, with more behind it. Only what is taken may be
+/// changed in place (unmasked, decrypted): bytes that were changed and then left would be changed
+/// twice.
+///
+/// ```
+/// use switchboard::Input;
+///
+/// let mut bytes = *b"two\nlines\nand a ha";
+/// let mut input = Input::new(&mut bytes);
+/// let mut lines = Vec::new();
+/// while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
+///     lines.push(input.take(end + 1).to_vec());
+/// }
+/// assert_eq!(lines, [b"two\n".to_vec(), b"lines\n".to_vec()]);
+/// assert_eq!(&*input, b"and a ha");
+/// ```
+#[derive(Debug)]
+pub struct Input<'a> {
+    rest: &'a mut [u8],
+    wait_for: usize,
+}
+
+impl<'a> Input<'a> {
+    /// Input over `bytes`: for tests, and for layers that offer an inner protocol bytes of their own.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self { rest: bytes, wait_for: 0 }
+    }
+
+    /// Consumes the first `count` bytes and lends them, to be changed in place if need be.
+    ///
+    /// # Panics
+    ///
+    /// If fewer than `count` bytes are there.
+    #[inline]
+    pub fn take(&mut self, count: usize) -> &'a mut [u8] {
+        let (taken, rest) = mem::take(&mut self.rest).split_at_mut(count);
+        self.rest = rest;
+        taken
+    }
+
+    /// Consumes everything.
+    #[inline]
+    pub fn take_all(&mut self) -> &'a mut [u8] {
+        mem::take(&mut self.rest)
+    }
+
+    /// Asks not to be called again before `total` bytes, counted from the first one left
+    /// unconsumed, have arrived (or the peer has half-closed).
+    ///
+    /// Without it a large message is looked at once for each piece of it that arrives. A `total`
+    /// above [`Limits::receive_buffer`](crate::Limits::receive_buffer) closes the connection.
+    #[inline]
+    pub fn wait_for(&mut self, total: usize) {
+        self.wait_for = total;
+    }
+
+    /// What [`wait_for`](Self::wait_for) was last told; 0 if nothing.
+    #[inline]
+    pub(crate) fn awaited(&self) -> usize {
+        self.wait_for
+    }
+}
+
+impl Deref for Input<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.rest
+    }
+}

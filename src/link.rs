@@ -1,0 +1,94 @@
+//! What the loop and the callbacks both know of a connection or UDP socket.
+
+use std::ops::BitOr;
+
+use crate::EndpointId;
+use crate::timer::NONE;
+
+/// The state of a connection or socket that is not its transport and not its protocol.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: EndpointId,
+    /// The head of its list of timers.
+    pub(crate) timers: u32,
+    /// The index of the counters it adds to: its listener's, or the outgoing connections'.
+    pub(crate) counters: u32,
+    pub(crate) flags: Flag,
+    /// What the protocol declared by `hold`.
+    pub(crate) held_by_protocol: usize,
+}
+
+impl Link {
+    pub(crate) fn new(id: EndpointId, counters: u32) -> Self {
+        Self { id, timers: NONE, counters, flags: Flag::NONE, held_by_protocol: 0 }
+    }
+}
+
+/// A set of facts about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flag(u32);
+
+impl Flag {
+    pub(crate) const NONE: Self = Self(0);
+    /// The protocol paused reading.
+    pub(crate) const PAUSED: Self = Self(1);
+    /// Reading waits because the peer does not take its output.
+    pub(crate) const HELD: Self = Self(1 << 1);
+    /// Reading was resumed: the unconsumed rest is to be offered again.
+    pub(crate) const REOFFER: Self = Self(1 << 2);
+    /// `has_room` said no, so `on_drain` is owed.
+    pub(crate) const DRAIN_OWED: Self = Self(1 << 3);
+    /// The system may have more to read.
+    pub(crate) const READABLE: Self = Self(1 << 4);
+    /// The system said that the peer has closed its side, or that the connection broke: read on
+    /// until it shows.
+    pub(crate) const READ_CLOSED: Self = Self(1 << 5);
+    /// The peer's half-close was read.
+    pub(crate) const EOF: Self = Self(1 << 6);
+    /// `on_eof` was called.
+    pub(crate) const EOF_TOLD: Self = Self(1 << 7);
+    /// `finish` was asked for: nothing more is sent.
+    pub(crate) const FINISHING: Self = Self(1 << 8);
+    /// Writing was shut down.
+    pub(crate) const WRITE_SHUT: Self = Self(1 << 9);
+    /// The peer half-closed before this side did.
+    pub(crate) const PEER_FIRST: Self = Self(1 << 10);
+    /// On the ready list.
+    pub(crate) const QUEUED: Self = Self(1 << 11);
+    /// Still being established.
+    pub(crate) const CONNECTING: Self = Self(1 << 12);
+    /// Only waits for its output to be taken before it ends.
+    pub(crate) const CLOSING: Self = Self(1 << 13);
+    /// Has ended for its protocol; reads and discards so that its last words arrive.
+    pub(crate) const LINGERING: Self = Self(1 << 14);
+    /// A layer inside holds unconsumed bytes of its own: re-offers concern it too.
+    pub(crate) const INNER_TAIL: Self = Self(1 << 15);
+
+    #[inline]
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    #[inline]
+    pub(crate) fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+impl BitOr for Flag {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

@@ -1,0 +1,210 @@
+//! The contract that everything plugs into.
+
+use std::any::Any;
+
+use crate::{CloseReason, Closing, Context, Failure, Input, Message, TimerId, Truncated};
+
+/// A protocol on one connection.
+///
+/// It is given bytes, time and events; it consumes its [`Input`] and asks for effects through its
+/// [`Context`]. It sees no socket, reads no clock and never blocks, so the same value runs on the
+/// network, in a test, in virtual time, and around or inside another protocol. Effects happen after
+/// the callback has returned: callbacks never nest.
+///
+/// The order of calls: `on_open`; then any of the others; `on_close` exactly once, last. A failed
+/// outgoing connection gets `on_close` without an `on_open` before it. After a callback returned
+/// `Err`, or asked for `close` or `abort`, only `on_close` follows.
+///
+/// ```
+/// use switchboard::{Context, Failure, Input, Protocol};
+///
+/// /// Answers each line with its length.
+/// struct LineLength;
+///
+/// impl Protocol for LineLength {
+///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+///         while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
+///             let line = input.take(end + 1);
+///             cx.send(format!("{}\n", line.len() - 1).as_bytes());
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut harness = switchboard::testkit::Harness::new(LineLength);
+/// harness.feed(b"four\nthr");
+/// harness.feed(b"ee\n");
+/// assert_eq!(harness.take_sent(), b"4\n5\n");
+/// ```
+pub trait Protocol: Any {
+    /// The connection stands: it was accepted, or an outgoing one is established, or another
+    /// protocol [switched](Context::switch_to) to this one.
+    ///
+    /// # Errors
+    ///
+    /// As for every callback: what was sent is delivered, then the connection closes with this as
+    /// its reason.
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Bytes have arrived. Consume what is understood; what is left is offered again, with more
+    /// behind it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure>;
+
+    /// The peer will send no more (it half-closed); `rest` is what was never consumed.
+    ///
+    /// By default the connection closes: in order if nothing is left, else with [`Truncated`]. A
+    /// protocol that goes on sending after the peer's half-close overrides this, and calls
+    /// [`Context::finish`] or [`Context::close`] when it is done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        if rest.is_empty() {
+            cx.close();
+            Ok(())
+        } else {
+            Err(Truncated { unconsumed: rest.len() }.into())
+        }
+    }
+
+    /// A timer that this protocol [set](Context::set_timer) is due; it is gone now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        let _ = (cx, timer);
+        Ok(())
+    }
+
+    /// The peer has taken its output down to the low-water mark. Called exactly once after
+    /// [`has_room`](Context::has_room) said no, unless the connection closes first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// Somebody [posted](crate::Core::post) a message to this connection. One that is not
+    /// understood may be dropped.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        let _ = (cx, message);
+        Ok(())
+    }
+
+    /// The loop drains: say goodbye and close before its deadline. By default: close.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.close();
+        Ok(())
+    }
+
+    /// The last call, exactly once, whatever happened. Nothing can be sent any more, but messages
+    /// can be posted and connections opened.
+    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        let _ = (cx, reason);
+    }
+
+    /// The protocol as the loop keeps it. Not to be overridden: it keeps a `Box<dyn Protocol>` from
+    /// being boxed twice.
+    #[doc(hidden)]
+    fn boxed(self) -> Box<dyn Protocol>
+    where
+        Self: Sized,
+    {
+        Box::new(self)
+    }
+}
+
+impl Protocol for Box<dyn Protocol> {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        (**self).on_open(cx)
+    }
+
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        (**self).on_data(cx, input)
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        (**self).on_eof(cx, rest)
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        (**self).on_timer(cx, timer)
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        (**self).on_drain(cx)
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        (**self).on_message(cx, message)
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        (**self).on_shutdown(cx)
+    }
+
+    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        (**self).on_close(cx, reason);
+    }
+
+    fn boxed(self) -> Box<dyn Protocol> {
+        self
+    }
+}
+
+/// A closure as a protocol, for the small things: called for every input, defaults for the rest.
+///
+/// ```
+/// use switchboard::{protocol_fn, testkit::Harness};
+///
+/// let shout = protocol_fn(|cx, input| {
+///     let bytes = input.take_all();
+///     bytes.make_ascii_uppercase();
+///     cx.send(bytes);
+///     Ok(())
+/// });
+/// let mut harness = Harness::new(shout);
+/// harness.feed(b"hello");
+/// assert_eq!(harness.take_sent(), b"HELLO");
+/// ```
+pub fn protocol_fn<F>(on_data: F) -> ProtocolFn<F>
+where
+    F: FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure> + 'static,
+{
+    ProtocolFn { on_data }
+}
+
+/// What [`protocol_fn`] makes.
+#[derive(Debug)]
+pub struct ProtocolFn<F> {
+    on_data: F,
+}
+
+impl<F> Protocol for ProtocolFn<F>
+where
+    F: FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure> + 'static,
+{
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        (self.on_data)(cx, input)
+    }
+}
