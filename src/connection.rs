@@ -336,8 +336,10 @@ impl<S: Stream> Connection<S> {
 
     /// Offers the unconsumed rest to the protocol (an empty one, if a layer inside holds its own).
     fn offer(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
+        let inner_tail = self.link.flags.contains(Flag::INNER_TAIL);
+        self.link.flags.remove(Flag::INNER_TAIL); // whoever still holds one says so again
         let Some(mut tail) = self.tail.take() else {
-            if self.link.flags.contains(Flag::INNER_TAIL) {
+            if inner_tail {
                 return self.call(core, out, |protocol, cx| protocol.on_data(cx, &mut Input::new(&mut [])));
             }
             return Outcome::GoOn;

@@ -200,9 +200,14 @@ impl Datagrams {
         self.envelopes.push((target, payload.len()));
     }
 
-    /// Bytes of payload that wait.
+    /// What a datagram of `len` bytes takes while it waits: an empty one is not free.
+    pub(crate) const fn cost(len: usize) -> usize {
+        len + size_of::<(SocketAddr, usize)>()
+    }
+
+    /// Bytes that all that wait take.
     pub(crate) fn len(&self) -> usize {
-        self.payloads.len()
+        self.payloads.len() + self.envelopes.len() * Self::cost(0)
     }
 
     pub(crate) fn count(&self) -> usize {

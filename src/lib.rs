@@ -59,6 +59,7 @@ pub use event_loop::{EventLoop, Tally};
 pub use handle::{Handle, LoopEnded, Undelivered};
 pub use id::{ConnectionId, EndpointId, ListenerId, SocketId};
 pub use input::Input;
+pub use layer::{Inner, Layer, Layered};
 pub use limits::{InvalidLimits, Limits};
 pub use listener::{Accepted, ListenOptions};
 pub use message::Message;

@@ -79,6 +79,31 @@ impl Outbox {
         }
     }
 
+    /// Everything that waits, in one piece, to be changed.
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        if self.shared.is_empty() && self.written == 0 {
+            return std::mem::take(&mut self.flat);
+        }
+        let mut all = Vec::with_capacity(self.len());
+        let mut from = self.written;
+        for shared in &self.shared {
+            all.extend_from_slice(&self.flat[from..shared.at]);
+            all.extend_from_slice(&shared.bytes);
+            from = shared.at;
+        }
+        all.extend_from_slice(&self.flat[from..]);
+        self.clear(usize::MAX);
+        all
+    }
+
+    /// Takes an empty buffer's capacity over.
+    pub(crate) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.flat.capacity() == 0 {
+            buffer.clear();
+            self.flat = buffer;
+        }
+    }
+
     /// Moves everything that waits out of here, behind what waits in `self`.
     pub(crate) fn append(&mut self, other: &mut Self) {
         self.compact();

@@ -202,10 +202,11 @@ impl<K: Socket> UdpEndpoint<K> {
         let sent = if self.queue.is_empty() { self.send(core, out) } else { 0 };
         let mut dropped = 0;
         for (target, payload) in out.iter().skip(sent) {
-            let fits = self.queue.len() + payload.len() <= core.limits.datagram_queue
-                && core.held + payload.len() <= core.limits.loop_memory;
+            let cost = Datagrams::cost(payload.len());
+            let fits =
+                self.queue.len() + cost <= core.limits.datagram_queue && core.held + cost <= core.limits.loop_memory;
             if fits {
-                core.held += payload.len();
+                core.held += cost;
                 self.queue.push(target, payload);
             } else {
                 dropped += 1;

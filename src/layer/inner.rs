@@ -1,0 +1,507 @@
+//! What a layer is around: the inner protocol, and what must be kept for it.
+
+use std::any::Any;
+
+use crate::context::Requests;
+use crate::core::SwitchTo;
+use crate::link::Flag;
+use crate::outbox::Outbox;
+use crate::timer::LOOP_DEPTH;
+use crate::{CloseReason, Closing, Context, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
+
+/// How often an inner protocol may switch without consuming a byte.
+const SWITCHES: u8 = 16;
+
+/// The protocol inside a layer. Its callbacks are a layer's to call; what it asks for (close, half-close, a switch)
+/// is seen to by [`Layered`](crate::Layered).
+pub struct Inner<P> {
+    protocol: Slot<P>,
+    /// What it asked for in the callback just made.
+    asked: Requests,
+    /// It has closed or failed: only `on_close` follows.
+    ended: bool,
+    /// It has finished: it sends no more.
+    finished: bool,
+    opened: bool,
+    /// It was told of the peer's half-close.
+    eof_told: bool,
+    /// Its `has_room` said no.
+    drain_owed: bool,
+    /// It took over from another and is still to be offered what is unread, and told what that
+    /// one was told.
+    took_over: bool,
+    pub(super) seals: bool,
+    switches: u8,
+    reserve: Option<Box<Reserve>>,
+}
+
+enum Slot<P> {
+    Own(P),
+    Switched(Box<dyn Protocol>),
+    /// Only while one takes over from another.
+    Empty,
+}
+
+/// What few inner protocols need at a time.
+#[derive(Default)]
+struct Reserve {
+    /// Bytes made for it that it has not consumed.
+    tail: Vec<u8>,
+    wait_for: usize,
+    /// What it sent and the layer has not sealed.
+    out: Outbox,
+    /// Messages that came before it was opened.
+    letters: Vec<Message>,
+    /// Bytes that the loop's memory was charged with for all this.
+    charged: usize,
+}
+
+impl<P: Protocol> Inner<P> {
+    pub(super) fn new(protocol: P) -> Self {
+        Self {
+            protocol: Slot::Own(protocol),
+            asked: Requests::None,
+            ended: false,
+            finished: false,
+            opened: false,
+            eof_told: false,
+            drain_owed: false,
+            took_over: false,
+            seals: false,
+            switches: 0,
+            reserve: None,
+        }
+    }
+
+    /// The inner protocol; `None` if another has taken over.
+    pub fn get(&self) -> Option<&P> {
+        match &self.protocol {
+            Slot::Own(protocol) => Some(protocol),
+            _ => None,
+        }
+    }
+
+    /// The inner protocol, to be changed; `None` if another has taken over.
+    pub fn get_mut(&mut self) -> Option<&mut P> {
+        match &mut self.protocol {
+            Slot::Own(protocol) => Some(protocol),
+            _ => None,
+        }
+    }
+
+    /// The protocol that has taken over from the first, if it is a `Q`.
+    pub fn switched<Q: Protocol>(&mut self) -> Option<&mut Q> {
+        match &mut self.protocol {
+            Slot::Switched(protocol) => {
+                let protocol: &mut dyn Any = &mut **protocol;
+                protocol.downcast_mut()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the inner protocol was opened.
+    pub fn is_open(&self) -> bool {
+        self.opened && !self.ended
+    }
+
+    /// Calls the inner `on_open`, and hands over the messages that waited for it.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's; so for all of these.
+    pub fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.opened = true;
+        self.call(cx, |protocol, cx| protocol.on_open(cx))?;
+        let letters = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.letters));
+        for message in letters.into_iter().flatten() {
+            self.on_message(cx, message)?;
+        }
+        Ok(())
+    }
+
+    /// Offers the inner protocol the layer's own input, untransformed.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    #[inline]
+    pub fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let before = input.len();
+        if before > 0 {
+            self.call(cx, |protocol, cx| protocol.on_data(cx, input))?;
+        }
+        if input.len() < before {
+            self.switches = 0;
+        }
+        if self.took_over { self.catch_up(cx, input) } else { Ok(()) }
+    }
+
+    /// Offers the inner protocol bytes that the layer made, behind those it left before. It keeps
+    /// what is not consumed.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's, or the limit of what may be kept for it.
+    pub fn feed(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let held_back = cx.is_reading_paused() || self.took_over;
+        if held_back || self.tail_len() > 0 {
+            self.keep(cx, plain)?;
+            return if held_back { Ok(()) } else { self.offer_tail(cx) };
+        }
+        let mut input = Input::new(plain);
+        self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input))?;
+        if !input.is_empty() {
+            let awaited = input.awaited();
+            self.keep(cx, &input)?;
+            self.await_bytes(cx, awaited)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the inner protocol that the peer will send no more, with the layer's own rest.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        if !self.opened {
+            self.asked = self.asked.max(Requests::Close);
+            return Ok(());
+        }
+        self.eof_told = true;
+        self.call(cx, |protocol, cx| protocol.on_eof(cx, rest))
+    }
+
+    /// Tells the inner protocol that the peer will send no more, with what it left of what the layer
+    /// made for it.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn feed_eof(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
+        let mut rest = Input::new(&mut tail);
+        let result = self.on_eof(cx, &mut rest);
+        if !rest.is_empty() {
+            let left = rest.to_vec();
+            self.reserve().tail = left;
+        }
+        self.charge(cx)?;
+        result
+    }
+
+    /// A timer of the inner protocol, or of one inside it.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        self.call(cx, |protocol, cx| protocol.on_timer(cx, timer))
+    }
+
+    /// Calls the inner `on_drain`, if one is owed.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.drain_owed) {
+            return Ok(());
+        }
+        self.call(cx, |protocol, cx| protocol.on_drain(cx))
+    }
+
+    /// Hands a message over; it waits until the inner protocol is opened.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        if self.opened {
+            return self.call(cx, |protocol, cx| protocol.on_message(cx, message));
+        }
+        let limit = cx.limits().mailbox;
+        let letters = &mut self.reserve().letters;
+        if letters.len() < limit {
+            letters.push(message);
+        } else {
+            cx.core.counters[cx.link.counters as usize].messages_undelivered += 1;
+        }
+        Ok(())
+    }
+
+    /// Calls the inner `on_shutdown`; one that was never opened just closes.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if !self.opened {
+            self.asked = self.asked.max(Requests::Close);
+            return Ok(());
+        }
+        self.call(cx, |protocol, cx| protocol.on_shutdown(cx))
+    }
+
+    pub(super) fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        if let Some(reserve) = self.reserve.take() {
+            cx.core.held -= reserve.charged;
+        }
+        match &mut self.protocol {
+            Slot::Own(protocol) => protocol.on_close(cx, reason),
+            Slot::Switched(protocol) => protocol.on_close(cx, reason),
+            Slot::Empty => {}
+        }
+    }
+
+    /// What the inner protocol asked for since this was last called.
+    #[inline]
+    pub(super) fn take_request(&mut self) -> Requests {
+        std::mem::take(&mut self.asked)
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.reserve.as_ref().is_some_and(|reserve| !reserve.out.is_empty())
+    }
+
+    /// Everything the inner protocol sent, to be sealed.
+    pub(super) fn take_output(&mut self, cx: &mut Context<'_>) -> Vec<u8> {
+        let plain = self.reserve.as_mut().map(|reserve| reserve.out.take_all()).unwrap_or_default();
+        // It is about to shrink, so this can't fail.
+        let _ = self.charge(cx);
+        plain
+    }
+
+    /// Gives an output buffer back, for its capacity.
+    pub(super) fn recycle(&mut self, plain: Vec<u8>) {
+        /// More than this is not kept for a connection that may be idle from here on.
+        const KEEP: usize = 4096;
+        if plain.capacity() <= KEEP
+            && let Some(reserve) = &mut self.reserve
+        {
+            reserve.out.reuse(plain);
+        }
+    }
+
+    /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
+    #[inline]
+    pub(super) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if (self.tail_len() == 0 && !self.took_over) || !self.is_open() {
+            return Ok(());
+        }
+        self.offer_kept(cx)
+    }
+
+    #[cold]
+    fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.link.flags.insert(Flag::INNER_TAIL);
+        if cx.is_reading_paused() {
+            return Ok(());
+        }
+        self.offer_tail(cx)?;
+        if !self.took_over {
+            return Ok(());
+        }
+        self.took_over = false;
+        if self.eof_told {
+            self.feed_eof(cx)?;
+        }
+        self.tell_shutdown(cx)
+    }
+
+    /// One callback, with what the inner protocol asks for kept apart from what the layer asks for.
+    #[inline]
+    fn call(
+        &mut self,
+        cx: &mut Context<'_>,
+        callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let before = if self.finished { Requests::Finish } else { Requests::None };
+        let drain_owed = cx.link.flags.contains(Flag::DRAIN_OWED);
+        cx.link.flags.remove(Flag::DRAIN_OWED);
+        let seals = self.seals;
+        if seals {
+            self.reserve();
+        }
+        let outside = if seals { cx.backlog() } else { cx.outside };
+        let out = match &mut self.reserve {
+            Some(reserve) if seals => &mut reserve.out,
+            _ => &mut *cx.out,
+        };
+        let mut inside = Context {
+            core: cx.core,
+            link: cx.link,
+            stream: cx.stream,
+            out,
+            outside,
+            requests: before,
+            depth: cx.depth + 1,
+        };
+        let result = match &mut self.protocol {
+            Slot::Own(protocol) => callback(protocol, &mut inside),
+            Slot::Switched(protocol) => callback(&mut **protocol, &mut inside),
+            Slot::Empty => Ok(()),
+        };
+        let asked = inside.requests;
+        self.drain_owed |= cx.link.flags.contains(Flag::DRAIN_OWED);
+        if drain_owed {
+            cx.link.flags.insert(Flag::DRAIN_OWED);
+        }
+        if asked == before && result.is_ok() && cx.core.switch.is_none() && !seals {
+            return Ok(());
+        }
+        self.note(cx, asked, before, result)
+    }
+
+    /// Takes note of what a callback asked for; carries out a switch.
+    #[cold]
+    fn note(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: Requests,
+        before: Requests,
+        result: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if asked > before {
+            self.asked = self.asked.max(asked);
+            self.finished |= asked == Requests::Finish;
+        }
+        if result.is_err() {
+            self.asked = self.asked.max(Requests::Close);
+        }
+        self.ended |= self.asked >= Requests::Close;
+        let to_switch = cx.core.switch.as_ref().is_some_and(|&(depth, _)| depth == cx.depth + 1);
+        if to_switch
+            && let Some((_, to)) = cx.core.switch.take()
+            && !self.ended
+        {
+            self.switch(cx, to)?;
+        }
+        let waiting = self.reserve.as_ref().map_or(0, |reserve| reserve.out.len());
+        let limit = cx.limits().send_buffer;
+        if waiting > limit {
+            return Err(LimitExceeded::SendBuffer { wanted: waiting, limit }.into());
+        }
+        result
+    }
+
+    /// Another protocol takes over from the inner one. It is opened here; what is unread is offered
+    /// when the connection offers it again, which is asked for.
+    fn switch(&mut self, cx: &mut Context<'_>, to: SwitchTo) -> Result<(), Failure> {
+        self.switches += 1;
+        if self.switches > SWITCHES {
+            return Err(LimitExceeded::Switches(SWITCHES.into()).into());
+        }
+        cx.core.timers.cancel_depths(&mut cx.link.timers, cx.depth + 1..=LOOP_DEPTH - 1);
+        cx.link.flags.remove(Flag::PAUSED);
+        cx.core.held -= std::mem::take(&mut cx.link.held_by_protocol);
+        self.drain_owed = false;
+        let mut old = match std::mem::replace(&mut self.protocol, Slot::Empty) {
+            Slot::Own(protocol) => protocol.boxed(),
+            Slot::Switched(protocol) => protocol,
+            Slot::Empty => return Ok(()),
+        };
+        self.protocol = Slot::Switched(match to {
+            SwitchTo::Replace(new) => {
+                old.on_close(&mut Closing { core: cx.core, id: cx.link.id }, &CloseReason::Switched);
+                new
+            }
+            SwitchTo::Wrap(wrap) => wrap(old),
+        });
+        self.took_over = true;
+        cx.link.flags.insert(Flag::REOFFER | Flag::INNER_TAIL);
+        self.call(cx, |protocol, cx| protocol.on_open(cx))
+    }
+
+    /// A protocol that took over has been offered the layer's input: now what is kept for it, then
+    /// what the one before was told.
+    #[cold]
+    fn catch_up(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        self.took_over = false;
+        if self.eof_told {
+            self.call(cx, |protocol, cx| protocol.on_eof(cx, input))?;
+        }
+        self.tell_shutdown(cx)
+    }
+
+    /// A protocol that takes over while the loop drains learns it last.
+    fn tell_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if !cx.is_draining() || self.took_over {
+            return Ok(());
+        }
+        self.call(cx, |protocol, cx| protocol.on_shutdown(cx))
+    }
+
+    fn offer_tail(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.tail.len() >= reserve.wait_for.max(1))
+        else {
+            return Ok(());
+        };
+        let mut tail = std::mem::take(&mut reserve.tail);
+        let before = tail.len();
+        let mut input = Input::new(&mut tail);
+        let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
+        let (left, awaited) = (input.len(), input.awaited());
+        if left < before {
+            self.switches = 0;
+        }
+        tail.drain(..before - left);
+        if left > 0 {
+            self.reserve().tail = tail;
+        }
+        self.await_bytes(cx, awaited)?;
+        result
+    }
+
+    fn tail_len(&self) -> usize {
+        self.reserve.as_ref().map_or(0, |reserve| reserve.tail.len())
+    }
+
+    fn keep(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let tail = &mut self.reserve().tail;
+        tail.extend_from_slice(bytes);
+        let wanted = tail.len();
+        cx.link.flags.insert(Flag::INNER_TAIL);
+        self.charge(cx)?;
+        let limit = cx.limits().receive_buffer;
+        if wanted > limit {
+            return Err(LimitExceeded::ReceiveBuffer { wanted, limit }.into());
+        }
+        Ok(())
+    }
+
+    fn await_bytes(&mut self, cx: &mut Context<'_>, awaited: usize) -> Result<(), Failure> {
+        self.reserve().wait_for = awaited;
+        self.charge(cx)?;
+        let limit = cx.limits().receive_buffer;
+        if awaited > limit {
+            return Err(LimitExceeded::ReceiveBuffer { wanted: awaited, limit }.into());
+        }
+        Ok(())
+    }
+
+    /// Charges the loop's memory with what is kept now.
+    fn charge(&mut self, cx: &mut Context<'_>) -> Result<(), LimitExceeded> {
+        let Some(reserve) = &mut self.reserve else { return Ok(()) };
+        let now = reserve.tail.capacity() + reserve.out.len();
+        let before = std::mem::replace(&mut reserve.charged, now);
+        cx.core.charge(before, now)
+    }
+
+    fn reserve(&mut self) -> &mut Reserve {
+        self.reserve.get_or_insert_default()
+    }
+}
