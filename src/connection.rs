@@ -110,6 +110,7 @@ impl<S: Stream> Connection<S> {
     pub(crate) fn open(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::CONNECTING);
         core.timers.cancel_depths(&mut self.link.timers, LOOP_DEPTH..=LOOP_DEPTH);
+        (self.link.last_read, self.link.last_write) = (core.now, core.now);
         core.counters[self.link.counters as usize].opened += 1;
         self.expect_mail(core);
         let status = self.visit(core, shop, Protocol::on_open);
@@ -293,7 +294,11 @@ impl<S: Stream> Connection<S> {
         if let Outcome::Close(reason) = outcome {
             return self.close(core, reason);
         }
-        self.after_output(core)
+        let status = self.after_output(core);
+        if status == Status::Alive && self.link.flags.contains(Flag::READABLE) && self.may_read() {
+            self.queue(core);
+        }
+        status
     }
 
     /// Another protocol takes over: it is opened, offered what is unread, and told what the one

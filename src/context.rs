@@ -10,7 +10,7 @@ use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
-use crate::{ConnectionId, Core, LimitExceeded, Protocol, TimerId};
+use crate::{ConnectionId, Core, LimitExceeded, Protocol, Time, TimerId};
 
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
@@ -133,6 +133,19 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn is_reading_paused(&self) -> bool {
         self.link.flags.intersects(Flag::PAUSED | Flag::HELD)
+    }
+
+    /// When bytes last arrived from the peer (at first, when the connection was established): they
+    /// prove life, also where no `on_data` followed because a protocol [waits](crate::Input::wait_for) for more.
+    #[must_use]
+    pub fn last_read(&self) -> Time {
+        self.link.last_read
+    }
+
+    /// When the system last took bytes for the peer (at first, when the connection was established).
+    #[must_use]
+    pub fn last_write(&self) -> Time {
+        self.link.last_write
     }
 
     /// Sets a timer: [`on_timer`](Protocol::on_timer) is called once after `after`, to the

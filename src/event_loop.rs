@@ -241,7 +241,7 @@ impl<D: Driver> EventLoop<D> {
         let open = |driver: &mut D, key, address| driver.listen(key, address, options);
         let (endpoint, counters, listener) = self.open_at(address, open)?;
         let id = ListenerId { endpoint, counters };
-        let link = crate::link::Link::new(endpoint, counters);
+        let link = crate::link::Link::new(endpoint, counters, self.core.now);
         self.entries.insert(endpoint, Entry::Listener(Box::new(Listener { listener, id, link, factory })));
         Ok(id)
     }
@@ -255,7 +255,7 @@ impl<D: Driver> EventLoop<D> {
         let open = |driver: &mut D, key, address| driver.bind_udp(key, address);
         let (endpoint, counters, socket) = self.open_at(address, open)?;
         let id = SocketId { endpoint, counters };
-        let entry = UdpEndpoint::new(socket, id, Box::new(protocol));
+        let entry = UdpEndpoint::new(socket, id, Box::new(protocol), self.core.now);
         self.entries.insert(endpoint, Entry::Socket(Box::new(entry)));
         self.visit_socket(endpoint, |socket, core, shop| socket.visit(core, shop, |p, cx| p.on_open(cx)));
         Ok(id)

@@ -2,8 +2,8 @@
 
 use std::ops::BitOr;
 
-use crate::EndpointId;
 use crate::timer::NONE;
+use crate::{EndpointId, Time};
 
 /// The state of a connection or socket that is not its transport and not its protocol.
 #[derive(Debug)]
@@ -16,11 +16,15 @@ pub(crate) struct Link {
     pub(crate) flags: Flag,
     /// What the protocol declared by `hold`.
     pub(crate) held_by_protocol: usize,
+    /// When the system last gave bytes, and last took some; at first, when the connection was made.
+    pub(crate) last_read: Time,
+    pub(crate) last_write: Time,
 }
 
 impl Link {
-    pub(crate) fn new(id: EndpointId, counters: u32) -> Self {
-        Self { id, timers: NONE, counters, flags: Flag::NONE, held_by_protocol: 0 }
+    pub(crate) fn new(id: EndpointId, counters: u32, now: Time) -> Self {
+        let (last_read, last_write) = (now, now);
+        Self { id, timers: NONE, counters, flags: Flag::NONE, held_by_protocol: 0, last_read, last_write }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::context::Requests;
 use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams};
 use crate::driver::{Ready, Socket};
 use crate::link::{Flag, Link};
-use crate::{CloseReason, Core, Failure, SocketId, TimerId};
+use crate::{CloseReason, Core, Failure, SocketId, Time, TimerId};
 
 /// A UDP socket's entry in the slab.
 pub(crate) struct UdpEndpoint<K> {
@@ -42,8 +42,8 @@ pub(crate) enum UdpStatus {
 }
 
 impl<K: Socket> UdpEndpoint<K> {
-    pub(crate) fn new(socket: K, id: SocketId, protocol: Box<dyn DatagramProtocol>) -> Self {
-        let link = Link::new(id.endpoint, id.counters);
+    pub(crate) fn new(socket: K, id: SocketId, protocol: Box<dyn DatagramProtocol>, now: Time) -> Self {
+        let link = Link::new(id.endpoint, id.counters, now);
         Self { socket, id, link, protocol: Some(protocol), queue: Datagrams::default(), then: None }
     }
 

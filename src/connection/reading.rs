@@ -54,6 +54,7 @@ impl<S: Stream> Connection<S> {
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_in += count as u64;
         counters.reads += 1;
+        self.link.last_read = core.now;
         if count < shop.read_buffer.len() && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
             self.link.flags.remove(Flag::READABLE);
         }
@@ -91,7 +92,7 @@ impl<S: Stream> Connection<S> {
             let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
             outcome = self.keep_tail(core, tail, left, awaited, outcome);
         }
-        self.settle_and_go_on(core, shop, outcome)
+        self.settle(core, shop, outcome)
     }
 
     /// A read behind what is unconsumed, or one whose bytes are discarded.
@@ -123,19 +124,12 @@ impl<S: Stream> Connection<S> {
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_in += count as u64;
         counters.reads += 1;
+        self.link.last_read = core.now;
         if count < wanted && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
             self.link.flags.remove(Flag::READABLE);
         }
         let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
-        self.settle_and_go_on(core, shop, outcome)
-    }
-
-    fn settle_and_go_on(&mut self, core: &mut Core, shop: &mut Workshop, outcome: Outcome) -> Status {
-        let status = self.settle(core, shop, outcome);
-        if status == Status::Alive && self.link.flags.contains(Flag::READABLE) && self.may_read() {
-            self.queue(core);
-        }
-        status
+        self.settle(core, shop, outcome)
     }
 
     /// Keeps what was not consumed for the next time, within the limits.

@@ -20,6 +20,7 @@ impl<S: Stream> Connection<S> {
             return false;
         }
         core.counters[self.link.counters as usize].bytes_out += len as u64;
+        self.link.last_write = core.now;
         true
     }
 
@@ -147,6 +148,7 @@ impl<S: Stream> Connection<S> {
             match outbox.write_to(&mut self.stream) {
                 Ok((written, asked)) => {
                     core.counters[self.link.counters as usize].bytes_out += written as u64;
+                    self.link.last_write = core.now;
                     if written < asked && short_means_drained {
                         return Ok(());
                     }

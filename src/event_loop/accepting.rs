@@ -62,7 +62,7 @@ impl<D: Driver> EventLoop<D> {
             self.refuse(id, counters, protocol, CloseReason::Io { error, unsent: 0 });
             return;
         }
-        let connection = Connection::new(stream, Link::new(id, counters), protocol);
+        let connection = Connection::new(stream, Link::new(id, counters, self.core.now), protocol);
         self.core.connections += 1;
         self.entries.insert(id, Entry::Connection(connection));
         self.visit(id, Connection::open);
@@ -81,7 +81,8 @@ impl<D: Driver> EventLoop<D> {
         }
         match self.driver.connect(id.0.key(), address) {
             Ok(stream) => {
-                let connection = Connection::connecting(stream, Link::new(id.0, counters), protocol, &mut self.core);
+                let connection =
+                    Connection::connecting(stream, Link::new(id.0, counters, self.core.now), protocol, &mut self.core);
                 self.core.connections += 1;
                 self.entries.insert(id.0, Entry::Connection(connection));
             }
@@ -92,7 +93,7 @@ impl<D: Driver> EventLoop<D> {
     /// Ends a connection that never came to be.
     fn refuse(&mut self, id: EndpointId, counters: u32, mut protocol: Box<dyn Protocol>, reason: CloseReason) {
         self.core.counters[counters as usize].connect_errors += 1;
-        self.core.retire(&Link::new(id, counters));
+        self.core.retire(&Link::new(id, counters, self.core.now));
         protocol.on_close(&mut Closing { core: &mut self.core, id }, &reason);
         self.core.note_close(id, reason);
         self.core.registry.release(id);

@@ -100,6 +100,28 @@ impl<P: Protocol> Inner<P> {
         }
     }
 
+    /// Calls into the inner protocol as one of its callbacks: what it sends and asks for there is its
+    /// own. `None` if it is not open, or another has taken over.
+    ///
+    /// # Errors
+    ///
+    /// The closure's: it ends the connection, as any callback's.
+    pub fn with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        callback: impl FnOnce(&mut P, &mut Context<'_>) -> Result<R, Failure>,
+    ) -> Result<Option<R>, Failure> {
+        let mut returned = None;
+        self.call(cx, |protocol, cx| {
+            let protocol: &mut dyn Any = protocol;
+            if let Some(protocol) = protocol.downcast_mut::<P>() {
+                returned = Some(callback(protocol, cx)?);
+            }
+            Ok(())
+        })?;
+        Ok(returned)
+    }
+
     /// Whether the inner protocol was opened.
     pub fn is_open(&self) -> bool {
         self.opened && !self.ended
