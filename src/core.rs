@@ -44,12 +44,15 @@ pub struct Core {
     close_reasons: Option<Vec<(EndpointId, CloseReason)>>,
 }
 
+/// Makes a protocol out of the one before.
+pub(crate) type Wrap = Box<dyn FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol>>;
+
 /// How the next protocol comes about.
 pub(crate) enum SwitchTo {
     /// It takes the place of the one before, which ends.
     Replace(Box<dyn Protocol>),
     /// It is made out of the one before, which may live on inside it.
-    Wrap(Box<dyn FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol>>),
+    Wrap(Wrap),
 }
 
 /// What callbacks asked of the loop, in order.

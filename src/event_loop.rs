@@ -2,26 +2,21 @@
 //!
 //! [`EventLoop::turn`] is the whole reactor; its numbered steps are the loop's order.
 
-use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::connection::{Connection, Status, Workshop};
-use crate::context::Context;
-use crate::datagram::{DatagramContext, DatagramProtocol};
 use crate::driver::{Driver, MioDriver, Ready};
 use crate::handle::{Handle, Remote};
-use crate::listener::{Accepted, Listener};
 use crate::udp::{DatagramWorkshop, UdpEndpoint, UdpStatus};
-use crate::{
-    ConnectionId, Core, Counters, EndpointId, Limits, ListenOptions, ListenerId, Protocol, SocketId, Time, TimerId,
-};
+use crate::{Core, Counters, EndpointId, Limits, Time, TimerId};
 
 mod accepting;
 mod commands;
 mod drain;
+mod embedding;
 mod entries;
+mod opening;
 
 use drain::Drain;
 pub use drain::Tally;
@@ -207,178 +202,6 @@ impl<D: Driver> EventLoop<D> {
         self.tally
     }
 
-    /// Opens an outgoing TCP connection: see [`Core::connect`].
-    pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
-        self.core().connect(address, protocol)
-    }
-
-    /// Listens on an address; `factory` gives each accepted connection its protocol, or refuses it
-    /// with `None`.
-    ///
-    /// # Errors
-    ///
-    /// What the system says: in use, not permitted, …; also if the loop has ended or drains.
-    pub fn listen<P: Protocol>(
-        &mut self,
-        address: impl ToSocketAddrs,
-        factory: impl FnMut(&Accepted) -> Option<P> + 'static,
-    ) -> io::Result<ListenerId> {
-        self.listen_with(address, &ListenOptions::default(), factory)
-    }
-
-    /// As [`listen`](Self::listen), with options.
-    ///
-    /// # Errors
-    ///
-    /// As for [`listen`](Self::listen).
-    pub fn listen_with<P: Protocol>(
-        &mut self,
-        address: impl ToSocketAddrs,
-        options: &ListenOptions,
-        mut factory: impl FnMut(&Accepted) -> Option<P> + 'static,
-    ) -> io::Result<ListenerId> {
-        let factory = Box::new(move |accepted: &Accepted| factory(accepted).map(Protocol::boxed));
-        let open = |driver: &mut D, key, address| driver.listen(key, address, options);
-        let (endpoint, counters, listener) = self.open_at(address, open)?;
-        let id = ListenerId { endpoint, counters };
-        let link = crate::link::Link::new(endpoint, counters, self.core.now);
-        self.entries.insert(endpoint, Entry::Listener(Box::new(Listener { listener, id, link, factory })));
-        Ok(id)
-    }
-
-    /// Binds a UDP socket for a protocol.
-    ///
-    /// # Errors
-    ///
-    /// As for [`listen`](Self::listen).
-    pub fn bind_udp(&mut self, address: impl ToSocketAddrs, protocol: impl DatagramProtocol) -> io::Result<SocketId> {
-        let open = |driver: &mut D, key, address| driver.bind_udp(key, address);
-        let (endpoint, counters, socket) = self.open_at(address, open)?;
-        let id = SocketId { endpoint, counters };
-        let entry = UdpEndpoint::new(socket, id, Box::new(protocol), self.core.now);
-        self.entries.insert(endpoint, Entry::Socket(Box::new(entry)));
-        self.visit_socket(endpoint, |socket, core, shop| socket.visit(core, shop, |p, cx| p.on_open(cx)));
-        Ok(id)
-    }
-
-    /// The address that a listener, UDP socket or connection has on this side.
-    #[must_use]
-    pub fn local_addr(&self, id: impl Into<EndpointId>) -> Option<SocketAddr> {
-        match self.entries.get(id.into())? {
-            Entry::Connection(connection) => crate::driver::Stream::local_addr(&connection.stream).ok(),
-            Entry::Listener(listener) => self.driver.listener_addr(&listener.listener).ok(),
-            Entry::Socket(socket) => crate::driver::Socket::local_addr(&socket.socket).ok(),
-        }
-    }
-
-    /// Runs a closure with an open connection's [`Context`], as one of its callbacks; `None` if it is
-    /// gone, closing, or not yet established.
-    pub fn with<R>(&mut self, id: ConnectionId, closure: impl FnOnce(&mut Context<'_>) -> R) -> Option<R> {
-        self.with_any(id, |_, cx| closure(cx))
-    }
-
-    /// As [`with`](Self::with), with the connection's protocol, if it is a `P`.
-    pub fn with_protocol<P: Protocol, R>(
-        &mut self,
-        id: ConnectionId,
-        closure: impl FnOnce(&mut P, &mut Context<'_>) -> R,
-    ) -> Option<R> {
-        self.with_any(id, |protocol, cx| {
-            let protocol: &mut dyn Any = protocol;
-            protocol.downcast_mut::<P>().map(|protocol| closure(protocol, cx))
-        })?
-    }
-
-    /// The protocol of a connection, if it is a `P`; `None` also if the connection is gone.
-    pub fn protocol<P: Protocol>(&mut self, id: ConnectionId) -> Option<&mut P> {
-        match self.entries.get_mut(id.0)? {
-            Entry::Connection(connection) => {
-                let protocol: &mut dyn Any = connection.protocol()?;
-                protocol.downcast_mut()
-            }
-            _ => None,
-        }
-    }
-
-    /// Runs a closure with a UDP socket's context, as one of its callbacks; `None` if it is gone.
-    pub fn with_socket<R>(&mut self, id: SocketId, closure: impl FnOnce(&mut DatagramContext<'_>) -> R) -> Option<R> {
-        self.core.now = self.driver.now();
-        let mut returned = None;
-        self.visit_socket(id.endpoint, |socket, core, shop| {
-            socket.visit(core, shop, |_, cx| {
-                returned = Some(closure(cx));
-                Ok(())
-            })
-        });
-        returned
-    }
-
-    /// The protocol of a UDP socket, if it is a `P`; `None` also if the socket is gone.
-    pub fn socket_protocol<P: DatagramProtocol>(&mut self, id: SocketId) -> Option<&mut P> {
-        match self.entries.get_mut(id.endpoint)? {
-            Entry::Socket(socket) => {
-                let protocol: &mut dyn Any = socket.protocol()?;
-                protocol.downcast_mut()
-            }
-            _ => None,
-        }
-    }
-
-    fn with_any<R>(
-        &mut self,
-        id: ConnectionId,
-        closure: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> R,
-    ) -> Option<R> {
-        self.core.now = self.driver.now();
-        let mut returned = None;
-        self.visit(id.0, |connection, core, shop| {
-            if !connection.is_open() {
-                return Status::Alive;
-            }
-            let status;
-            (returned, status) = connection.visit_with(core, shop, closure);
-            status
-        });
-        returned
-    }
-
-    /// Opens something at the first of an address' meanings where that works.
-    fn open_at<T>(
-        &mut self,
-        address: impl ToSocketAddrs,
-        mut open: impl FnMut(&mut D, u64, SocketAddr) -> io::Result<T>,
-    ) -> io::Result<(EndpointId, u32, T)> {
-        if self.core.draining || self.tally.is_some() {
-            return Err(io::Error::other("the event loop drains or has ended"));
-        }
-        self.core.now = self.driver.now();
-        let endpoint = self.core.registry.reserve();
-        let mut result = Err(io::Error::new(io::ErrorKind::InvalidInput, "the address has no meaning"));
-        match address.to_socket_addrs() {
-            Ok(addresses) => {
-                for address in addresses {
-                    result = open(&mut self.driver, endpoint.key(), address);
-                    if result.is_ok() {
-                        break;
-                    }
-                }
-            }
-            Err(error) => result = Err(error),
-        }
-        match result {
-            Ok(opened) => {
-                let counters = crate::id::index32(self.core.counters.len());
-                self.core.counters.push(Counters::default());
-                Ok((endpoint, counters, opened))
-            }
-            Err(error) => {
-                self.core.registry.retire(endpoint);
-                self.core.registry.release(endpoint);
-                Err(error)
-            }
-        }
-    }
-
     /// Whether something waits that no event or timer will announce.
     fn has_work(&self) -> bool {
         !self.core.ready.is_empty()
@@ -413,11 +236,7 @@ impl<D: Driver> EventLoop<D> {
                         self.remove_connection(id, status);
                     }
                 }
-                Some(Entry::Socket(socket)) => {
-                    if socket.on_event(&mut self.core, &mut self.datagrams, event) == UdpStatus::Gone {
-                        self.remove_socket(id);
-                    }
-                }
+                Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
                 Some(Entry::Listener(_)) => self.accept(id),
                 None => {} // it closed after the poll that found it ready
             }
@@ -452,11 +271,7 @@ impl<D: Driver> EventLoop<D> {
             match self.entries.get_mut(owner) {
                 Some(Entry::Connection(_)) => self.visit(owner, |c, core, shop| c.on_timer(core, shop, timer)),
                 Some(Entry::Socket(_)) => self.visit_socket(owner, |s, core, shop| s.on_timer(core, shop, timer)),
-                Some(Entry::Listener(listener)) => {
-                    if self.core.timers.fire(&mut listener.link.timers, timer) {
-                        self.accept(owner);
-                    }
-                }
+                Some(Entry::Listener(_)) => self.accept_again(owner, timer),
                 None => {} // its owner went in this batch, and the timer with it
             }
         }

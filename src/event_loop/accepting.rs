@@ -8,7 +8,7 @@ use crate::driver::{AcceptError, Driver};
 use crate::link::{Flag, Link};
 use crate::listener::Accepted;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Closing, ConnectionId, EndpointId, LimitExceeded, Protocol};
+use crate::{CloseReason, Closing, ConnectionId, EndpointId, LimitExceeded, Protocol, TimerId};
 
 impl<D: Driver> EventLoop<D> {
     /// Accepts who waits, within the turn's budget and the loop's limit.
@@ -51,6 +51,14 @@ impl<D: Driver> EventLoop<D> {
         {
             listener.link.flags.insert(Flag::QUEUED);
             self.core.ready.push(id);
+        }
+    }
+
+    /// The wait after a failed accept is over.
+    pub(super) fn accept_again(&mut self, id: EndpointId, timer: TimerId) {
+        let Some(Entry::Listener(listener)) = self.entries.get_mut(id) else { return };
+        if self.core.timers.fire(&mut listener.link.timers, timer) {
+            self.accept(id);
         }
     }
 

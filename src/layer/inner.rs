@@ -3,14 +3,12 @@
 use std::any::Any;
 
 use crate::context::Requests;
-use crate::core::SwitchTo;
 use crate::link::Flag;
 use crate::outbox::Outbox;
-use crate::timer::LOOP_DEPTH;
 use crate::{CloseReason, Closing, Context, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
 
-/// How often an inner protocol may switch without consuming a byte.
-const SWITCHES: u8 = 16;
+mod switch;
+mod tail;
 
 /// The protocol inside a layer. Its callbacks are a layer's to call; what it asks for (close, half-close, a switch)
 /// is seen to by [`Layered`](crate::Layered).
@@ -162,31 +160,6 @@ impl<P: Protocol> Inner<P> {
         if self.took_over { self.catch_up(cx, input) } else { Ok(()) }
     }
 
-    /// Offers the inner protocol bytes that the layer made, behind those it left before. It keeps
-    /// what is not consumed.
-    ///
-    /// # Errors
-    ///
-    /// The inner protocol's, or the limit of what may be kept for it.
-    pub fn feed(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-        if !self.is_open() {
-            return Ok(());
-        }
-        let held_back = cx.is_reading_paused() || self.took_over;
-        if held_back || self.tail_len() > 0 {
-            self.keep(cx, plain)?;
-            return if held_back { Ok(()) } else { self.offer_tail(cx) };
-        }
-        let mut input = Input::new(plain);
-        self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input))?;
-        if !input.is_empty() {
-            let awaited = input.awaited();
-            self.keep(cx, &input)?;
-            self.await_bytes(cx, awaited)?;
-        }
-        Ok(())
-    }
-
     /// Tells the inner protocol that the peer will send no more, with the layer's own rest.
     ///
     /// # Errors
@@ -199,24 +172,6 @@ impl<P: Protocol> Inner<P> {
         }
         self.eof_told = true;
         self.call(cx, |protocol, cx| protocol.on_eof(cx, rest))
-    }
-
-    /// Tells the inner protocol that the peer will send no more, with what it left of what the layer
-    /// made for it.
-    ///
-    /// # Errors
-    ///
-    /// The inner protocol's.
-    pub fn feed_eof(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
-        let mut rest = Input::new(&mut tail);
-        let result = self.on_eof(cx, &mut rest);
-        if !rest.is_empty() {
-            let left = rest.to_vec();
-            self.reserve().tail = left;
-        }
-        self.charge(cx)?;
-        result
     }
 
     /// A timer of the inner protocol, or of one inside it.
@@ -312,32 +267,6 @@ impl<P: Protocol> Inner<P> {
         }
     }
 
-    /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
-    #[inline]
-    pub(super) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if (self.tail_len() == 0 && !self.took_over) || !self.is_open() {
-            return Ok(());
-        }
-        self.offer_kept(cx)
-    }
-
-    #[cold]
-    fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        cx.link.flags.insert(Flag::INNER_TAIL);
-        if cx.is_reading_paused() {
-            return Ok(());
-        }
-        self.offer_tail(cx)?;
-        if !self.took_over {
-            return Ok(());
-        }
-        self.took_over = false;
-        if self.eof_told {
-            self.feed_eof(cx)?;
-        }
-        self.tell_shutdown(cx)
-    }
-
     /// One callback, with what the inner protocol asks for kept apart from what the layer asks for.
     #[inline]
     fn call(
@@ -415,104 +344,6 @@ impl<P: Protocol> Inner<P> {
             return Err(LimitExceeded::SendBuffer { wanted: waiting, limit }.into());
         }
         result
-    }
-
-    /// Another protocol takes over from the inner one. It is opened here; what is unread is offered
-    /// when the connection offers it again, which is asked for.
-    fn switch(&mut self, cx: &mut Context<'_>, to: SwitchTo) -> Result<(), Failure> {
-        self.switches += 1;
-        if self.switches > SWITCHES {
-            return Err(LimitExceeded::Switches(SWITCHES.into()).into());
-        }
-        cx.core.timers.cancel_depths(&mut cx.link.timers, cx.depth + 1..=LOOP_DEPTH - 1);
-        cx.link.flags.remove(Flag::PAUSED);
-        cx.core.held -= std::mem::take(&mut cx.link.held_by_protocol);
-        self.drain_owed = false;
-        let mut old = match std::mem::replace(&mut self.protocol, Slot::Empty) {
-            Slot::Own(protocol) => protocol.boxed(),
-            Slot::Switched(protocol) => protocol,
-            Slot::Empty => return Ok(()),
-        };
-        self.protocol = Slot::Switched(match to {
-            SwitchTo::Replace(new) => {
-                old.on_close(&mut Closing { core: cx.core, id: cx.link.id }, &CloseReason::Switched);
-                new
-            }
-            SwitchTo::Wrap(wrap) => wrap(old),
-        });
-        self.took_over = true;
-        cx.link.flags.insert(Flag::REOFFER | Flag::INNER_TAIL);
-        self.call(cx, |protocol, cx| protocol.on_open(cx))
-    }
-
-    /// A protocol that took over has been offered the layer's input: now what is kept for it, then
-    /// what the one before was told.
-    #[cold]
-    fn catch_up(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        self.took_over = false;
-        if self.eof_told {
-            self.call(cx, |protocol, cx| protocol.on_eof(cx, input))?;
-        }
-        self.tell_shutdown(cx)
-    }
-
-    /// A protocol that takes over while the loop drains learns it last.
-    fn tell_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if !cx.is_draining() || self.took_over {
-            return Ok(());
-        }
-        self.call(cx, |protocol, cx| protocol.on_shutdown(cx))
-    }
-
-    fn offer_tail(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.tail.len() >= reserve.wait_for.max(1))
-        else {
-            return Ok(());
-        };
-        let mut tail = std::mem::take(&mut reserve.tail);
-        let before = tail.len();
-        let mut input = Input::new(&mut tail);
-        let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
-        let (left, awaited) = (input.len(), input.awaited());
-        if left < before {
-            self.switches = 0;
-        }
-        tail.drain(..before - left);
-        if left > 0 {
-            self.reserve().tail = tail;
-        }
-        self.await_bytes(cx, awaited)?;
-        result
-    }
-
-    fn tail_len(&self) -> usize {
-        self.reserve.as_ref().map_or(0, |reserve| reserve.tail.len())
-    }
-
-    fn keep(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Failure> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let tail = &mut self.reserve().tail;
-        tail.extend_from_slice(bytes);
-        let wanted = tail.len();
-        cx.link.flags.insert(Flag::INNER_TAIL);
-        self.charge(cx)?;
-        let limit = cx.limits().receive_buffer;
-        if wanted > limit {
-            return Err(LimitExceeded::ReceiveBuffer { wanted, limit }.into());
-        }
-        Ok(())
-    }
-
-    fn await_bytes(&mut self, cx: &mut Context<'_>, awaited: usize) -> Result<(), Failure> {
-        self.reserve().wait_for = awaited;
-        self.charge(cx)?;
-        let limit = cx.limits().receive_buffer;
-        if awaited > limit {
-            return Err(LimitExceeded::ReceiveBuffer { wanted: awaited, limit }.into());
-        }
-        Ok(())
     }
 
     /// Charges the loop's memory with what is kept now.

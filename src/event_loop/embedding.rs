@@ -1,0 +1,92 @@
+//! The embedder's way in: to connections, sockets and their protocols, from outside of callbacks.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use super::{Entry, EventLoop};
+use crate::connection::Status;
+use crate::driver::{Driver, Socket, Stream};
+use crate::{ConnectionId, Context, DatagramContext, DatagramProtocol, EndpointId, Protocol, SocketId};
+
+impl<D: Driver> EventLoop<D> {
+    /// The address that a listener, UDP socket or connection has on this side.
+    #[must_use]
+    pub fn local_addr(&self, id: impl Into<EndpointId>) -> Option<SocketAddr> {
+        match self.entries.get(id.into())? {
+            Entry::Connection(connection) => connection.stream.local_addr().ok(),
+            Entry::Listener(listener) => self.driver.listener_addr(&listener.listener).ok(),
+            Entry::Socket(socket) => socket.socket.local_addr().ok(),
+        }
+    }
+
+    /// Runs a closure with an open connection's [`Context`], as one of its callbacks; `None` if it is
+    /// gone, closing, or not yet established.
+    pub fn with<R>(&mut self, id: ConnectionId, closure: impl FnOnce(&mut Context<'_>) -> R) -> Option<R> {
+        self.with_any(id, |_, cx| closure(cx))
+    }
+
+    /// As [`with`](Self::with), with the connection's protocol, if it is a `P`.
+    pub fn with_protocol<P: Protocol, R>(
+        &mut self,
+        id: ConnectionId,
+        closure: impl FnOnce(&mut P, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.with_any(id, |protocol, cx| {
+            let protocol: &mut dyn Any = protocol;
+            protocol.downcast_mut::<P>().map(|protocol| closure(protocol, cx))
+        })?
+    }
+
+    /// The protocol of a connection, if it is a `P`; `None` also if the connection is gone.
+    pub fn protocol<P: Protocol>(&mut self, id: ConnectionId) -> Option<&mut P> {
+        match self.entries.get_mut(id.0)? {
+            Entry::Connection(connection) => {
+                let protocol: &mut dyn Any = connection.protocol()?;
+                protocol.downcast_mut()
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs a closure with a UDP socket's context, as one of its callbacks; `None` if it is gone.
+    pub fn with_socket<R>(&mut self, id: SocketId, closure: impl FnOnce(&mut DatagramContext<'_>) -> R) -> Option<R> {
+        self.core.now = self.driver.now();
+        let mut returned = None;
+        self.visit_socket(id.endpoint, |socket, core, shop| {
+            socket.visit(core, shop, |_, cx| {
+                returned = Some(closure(cx));
+                Ok(())
+            })
+        });
+        returned
+    }
+
+    /// The protocol of a UDP socket, if it is a `P`; `None` also if the socket is gone.
+    pub fn socket_protocol<P: DatagramProtocol>(&mut self, id: SocketId) -> Option<&mut P> {
+        match self.entries.get_mut(id.endpoint)? {
+            Entry::Socket(socket) => {
+                let protocol: &mut dyn Any = socket.protocol()?;
+                protocol.downcast_mut()
+            }
+            _ => None,
+        }
+    }
+
+    fn with_any<R>(
+        &mut self,
+        id: ConnectionId,
+        closure: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.core.now = self.driver.now();
+        let mut returned = None;
+        self.visit(id.0, |connection, core, shop| {
+            if !connection.is_open() {
+                return Status::Alive;
+            }
+            let status;
+            (returned, status) = connection.visit_with(core, shop, closure);
+            status
+        });
+        returned
+    }
+}

@@ -1,0 +1,127 @@
+//! What a layer makes for its inner protocol, and what that leaves of it.
+
+use super::Inner;
+use crate::link::Flag;
+use crate::{Context, Failure, Input, LimitExceeded, Protocol};
+
+impl<P: Protocol> Inner<P> {
+    /// Offers the inner protocol bytes that the layer made, behind those it left before. It keeps
+    /// what is not consumed.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's, or the limit of what may be kept for it.
+    pub fn feed(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let held_back = cx.is_reading_paused() || self.took_over;
+        if held_back || self.tail_len() > 0 {
+            self.keep(cx, plain)?;
+            return if held_back { Ok(()) } else { self.offer_tail(cx) };
+        }
+        let mut input = Input::new(plain);
+        self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input))?;
+        if !input.is_empty() {
+            let awaited = input.awaited();
+            self.keep(cx, &input)?;
+            self.await_bytes(cx, awaited)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the inner protocol that the peer will send no more, with what it left of what the layer
+    /// made for it.
+    ///
+    /// # Errors
+    ///
+    /// The inner protocol's.
+    pub fn feed_eof(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
+        let mut rest = Input::new(&mut tail);
+        let result = self.on_eof(cx, &mut rest);
+        if !rest.is_empty() {
+            let left = rest.to_vec();
+            self.reserve().tail = left;
+        }
+        self.charge(cx)?;
+        result
+    }
+
+    /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
+    #[inline]
+    pub(in crate::layer) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if (self.tail_len() == 0 && !self.took_over) || !self.is_open() {
+            return Ok(());
+        }
+        self.offer_kept(cx)
+    }
+
+    #[cold]
+    fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.link.flags.insert(Flag::INNER_TAIL);
+        if cx.is_reading_paused() {
+            return Ok(());
+        }
+        self.offer_tail(cx)?;
+        if !self.took_over {
+            return Ok(());
+        }
+        self.took_over = false;
+        if self.eof_told {
+            self.feed_eof(cx)?;
+        }
+        self.tell_shutdown(cx)
+    }
+
+    fn offer_tail(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.tail.len() >= reserve.wait_for.max(1))
+        else {
+            return Ok(());
+        };
+        let mut tail = std::mem::take(&mut reserve.tail);
+        let before = tail.len();
+        let mut input = Input::new(&mut tail);
+        let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
+        let (left, awaited) = (input.len(), input.awaited());
+        if left < before {
+            self.switches = 0;
+        }
+        tail.drain(..before - left);
+        if left > 0 {
+            self.reserve().tail = tail;
+        }
+        self.await_bytes(cx, awaited)?;
+        result
+    }
+
+    fn tail_len(&self) -> usize {
+        self.reserve.as_ref().map_or(0, |reserve| reserve.tail.len())
+    }
+
+    fn keep(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let tail = &mut self.reserve().tail;
+        tail.extend_from_slice(bytes);
+        let wanted = tail.len();
+        cx.link.flags.insert(Flag::INNER_TAIL);
+        self.charge(cx)?;
+        let limit = cx.limits().receive_buffer;
+        if wanted > limit {
+            return Err(LimitExceeded::ReceiveBuffer { wanted, limit }.into());
+        }
+        Ok(())
+    }
+
+    fn await_bytes(&mut self, cx: &mut Context<'_>, awaited: usize) -> Result<(), Failure> {
+        self.reserve().wait_for = awaited;
+        self.charge(cx)?;
+        let limit = cx.limits().receive_buffer;
+        if awaited > limit {
+            return Err(LimitExceeded::ReceiveBuffer { wanted: awaited, limit }.into());
+        }
+        Ok(())
+    }
+}
