@@ -47,7 +47,7 @@ struct Backlog {
     outbox: Outbox,
     /// Why the connection ends when the output is written.
     then: Option<CloseReason>,
-    /// Bytes discarded since it began to end.
+    /// Bytes discarded while output waits, or while it lingers.
     discarded: usize,
 }
 
@@ -60,12 +60,11 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Capacity that the output buffer keeps between visits.
-    const KEEP: usize = 512 * 1024;
-
     pub(crate) fn new(read_budget: usize, short_means_drained: bool) -> Self {
+        /// What a visit's output may be longer than its input before the buffer grows: headers.
+        const MARGIN: usize = 1024;
         let read_buffer = vec![0; read_budget].into_boxed_slice();
-        Self { read_buffer, out: Outbox::default(), short_means_drained }
+        Self { read_buffer, out: Outbox::with_capacity(read_budget + MARGIN), short_means_drained }
     }
 }
 
@@ -162,12 +161,12 @@ impl<S: Stream> Connection<S> {
         if !self.is_open() || self.link.flags.contains(Flag::HELD) {
             return Status::Alive; // delivered when it opens, or when its output has drained
         }
-        let count = core.registry.get_mut(self.link.id).map_or(0, |slot| slot.mailbox.len());
         let mut outcome = Outcome::GoOn;
-        for _ in 0..count {
-            let Some(message) = self.next_letter(core) else { break };
+        while let Some(message) = self.next_letter(core) {
             outcome = self.call(core, &mut shop.out, |protocol, cx| protocol.on_message(cx, message));
-            if !matches!(outcome, Outcome::GoOn) || core.switch.is_some() {
+            // What comes of them counts as output at once, though it is written only at the end.
+            let slow = shop.out.len() + self.backlog_len() > core.limits.high_water;
+            if !matches!(outcome, Outcome::GoOn) || core.switch.is_some() || slow {
                 break;
             }
         }
@@ -176,11 +175,14 @@ impl<S: Stream> Connection<S> {
         status
     }
 
-    /// Puts this connection on the next round if letters wait for it.
+    /// Puts this connection on the next round if letters wait for it that it can take.
     fn expect_mail(&mut self, core: &mut Core) {
         let id = self.link.id;
-        if core.registry.get_mut(id).is_some_and(|slot| slot.mailbox.len() > 0) {
-            core.post_office.visit(id);
+        if let Some(slot) = core.registry.get_mut(id)
+            && slot.mailbox.len() > 0
+            && !self.link.flags.contains(Flag::HELD)
+        {
+            core.post_office.visit(&mut slot.mailbox, id);
         }
     }
 
@@ -284,12 +286,18 @@ impl<S: Stream> Connection<S> {
         }
         core.switch = None;
         if let Outcome::Abort = outcome {
-            core.counters[self.link.counters as usize].bytes_unsent += shop.out.len() as u64;
-            shop.out.clear(Workshop::KEEP);
-            return self.abort(core);
+            let corked = shop.out.len();
+            core.counters[self.link.counters as usize].bytes_unsent += corked as u64;
+            shop.out.clear();
+            return self.abort(core, corked);
         }
         if let Err(reason) = self.flush(core, shop) {
-            return self.broke(core, reason);
+            // A protocol's failure says more than that its last words could not be written.
+            let failure = matches!(outcome, Outcome::Close(CloseReason::Failure(_) | CloseReason::Limit(_)));
+            return match outcome {
+                Outcome::Close(first) if failure => self.broke(core, first),
+                _ => self.broke(core, reason),
+            };
         }
         if let Outcome::Close(reason) = outcome {
             return self.close(core, reason);

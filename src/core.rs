@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::handle::Handle;
 use crate::link::Link;
-use crate::message::PostOffice;
+use crate::message::{Mailbox, PostOffice};
 use crate::registry::Registry;
 use crate::timer::Timers;
 use crate::{
@@ -139,12 +139,12 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// The message is handed back if the target is gone or its mailbox is full
-    /// ([`Limits::mailbox`]).
+    /// The message is handed back if the target is gone or its mailbox is full ([`Limits::mailbox`]),
+    /// and if it is a listener, which takes none.
     pub fn post(&mut self, to: impl Into<EndpointId>, message: impl Into<Message>) -> Result<(), Message> {
         let (to, message) = (to.into(), message.into());
         match self.registry.get_mut(to) {
-            Some(slot) if slot.mailbox.len() < self.limits.mailbox => {
+            Some(slot) if slot.mailbox.len() < self.limits.mailbox.min(Mailbox::MOST) => {
                 self.post_office.push(&mut slot.mailbox, to, message);
                 Ok(())
             }
@@ -247,7 +247,7 @@ impl Core {
     /// Closes an id: it names nothing any more. What waited in its mailbox is counted and dropped.
     pub(crate) fn retire(&mut self, link: &Link) {
         let mut mailbox = self.registry.retire(link.id);
-        while self.post_office.pop(&mut mailbox).is_some() {
+        while self.post_office.pop_any(&mut mailbox).is_some() {
             self.counters[link.counters as usize].messages_undelivered += 1;
         }
     }

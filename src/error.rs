@@ -147,7 +147,7 @@ pub enum LimitExceeded {
     /// The peer took no byte for too long while output waited for it.
     #[error("write_stall: the peer took no byte for {0:?}")]
     WriteStall(Duration),
-    /// There are as many connections, sockets and listeners as the loop may hold.
+    /// There are as many connections as the loop may hold.
     #[error("connections: the loop holds its {0} already")]
     Connections(usize),
     /// A protocol was switched again and again without a byte consumed.

@@ -162,9 +162,12 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// When the loop has something to do of itself: now, if work waits; `None` if only an event or a
-    /// handle can wake it.
+    /// handle can wake it, or the loop has ended.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        if self.tally.is_some() {
+            return None;
+        }
         if self.has_work() {
             return Some(self.core.now);
         }
@@ -286,6 +289,9 @@ impl<D: Driver> EventLoop<D> {
         let mut round = std::mem::take(&mut self.round);
         self.core.post_office.take_visits(&mut round);
         for id in round.drain(..) {
+            if let Some(slot) = self.core.registry.get_mut(id) {
+                slot.mailbox.on_round = false;
+            }
             match self.entries.get_mut(id) {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.deliver_mail(core, shop)),
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.deliver_mail(core, shop)),

@@ -186,6 +186,23 @@ impl<L: Layer<P>, P: Protocol> Layered<L, P> {
         &mut self.inner
     }
 
+    /// Calls into the inner protocol as one of its callbacks, from outside of this layer's: what it sends and
+    /// asks for there is seen to. See [`Inner::with`].
+    ///
+    /// # Errors
+    ///
+    /// The closure's: it ends the connection, as any callback's.
+    pub fn with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        callback: impl FnOnce(&mut P, &mut Context<'_>) -> Result<R, Failure>,
+    ) -> Result<Option<R>, Failure> {
+        let mut returned = None;
+        let result = self.inner.with(cx, callback).map(|value| returned = value);
+        self.after(cx, result)?;
+        Ok(returned)
+    }
+
     /// What follows every callback: the inner protocol's output is sealed, then what it asked for is
     /// done.
     #[inline]

@@ -16,10 +16,12 @@ const MIB: usize = 1024 * KIB;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections, UDP sockets and listeners at a time. At the limit a listener stops accepting
-    /// (further peers wait in the system's backlog) until one has gone. Default 16,384.
+    /// Connections at a time, those connecting or lingering included. At the limit listeners stop
+    /// accepting (further peers wait in the system's backlog) until one has gone, and outgoing ones
+    /// fail with [`LimitExceeded::Connections`](crate::LimitExceeded). Default 16,384.
     pub connections: usize,
-    /// Bytes that have arrived on a connection and that its protocol has not consumed. A protocol
+    /// Bytes that have arrived on a connection and that its protocol has not consumed; at least
+    /// `read_budget`. A protocol
     /// that waits for more fails with [`LimitExceeded::ReceiveBuffer`](crate::LimitExceeded).
     /// Default 1 MiB.
     pub receive_buffer: usize,
@@ -112,6 +114,14 @@ pub enum InvalidLimits {
         /// [`Limits::high_water`].
         high_water: usize,
     },
+    /// A protocol that left unconsumed what one read brought would have its connection closed.
+    #[error("receive_buffer ({receive_buffer}) must be at least read_budget ({read_budget})")]
+    ReceiveBuffer {
+        /// [`Limits::receive_buffer`].
+        receive_buffer: usize,
+        /// [`Limits::read_budget`].
+        read_budget: usize,
+    },
     /// Something could never happen at all.
     #[error("{0} must not be zero")]
     Zero(&'static str),
@@ -147,6 +157,10 @@ impl Limits {
         if send_buffer < high_water {
             return Err(InvalidLimits::SendBuffer { send_buffer, high_water });
         }
+        let Self { receive_buffer, read_budget, .. } = *self;
+        if receive_buffer < read_budget {
+            return Err(InvalidLimits::ReceiveBuffer { receive_buffer, read_budget });
+        }
         if self.connections >= 1 << 31 {
             return Err(InvalidLimits::Connections(self.connections));
         }
@@ -169,6 +183,8 @@ mod tests {
         assert_eq!(limits.check(), Err(InvalidLimits::Marks { low_water: 128 * KIB, high_water: 256 * KIB }));
         let limits = Limits { send_buffer: KIB, ..Limits::default() };
         assert!(matches!(limits.check(), Err(InvalidLimits::SendBuffer { .. })));
+        let limits = Limits { receive_buffer: KIB, ..Limits::default() };
+        assert!(matches!(limits.check(), Err(InvalidLimits::ReceiveBuffer { .. })));
         let limits = Limits { mailbox: 0, ..Limits::default() };
         assert_eq!(limits.check(), Err(InvalidLimits::Zero("mailbox")));
         let limits = Limits { connections: 1 << 31, ..Limits::default() };

@@ -36,7 +36,7 @@ impl Flag {
     pub(crate) const NONE: Self = Self(0);
     /// The protocol paused reading.
     pub(crate) const PAUSED: Self = Self(1);
-    /// Reading waits because the peer does not take its output.
+    /// Reading waits because the peer does not take its output; accepting, because the loop is full.
     pub(crate) const HELD: Self = Self(1 << 1);
     /// Reading was resumed: the unconsumed rest is to be offered again.
     pub(crate) const REOFFER: Self = Self(1 << 2);

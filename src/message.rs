@@ -59,10 +59,16 @@ pub(crate) struct Mailbox {
     first: u32,
     last: u32,
     count: u32,
+    /// Whether its owner is to be visited already.
+    pub(crate) on_round: bool,
 }
 
 impl Mailbox {
-    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, count: 0 };
+    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, count: 0, on_round: false };
+    /// Takes no letters: always full.
+    pub(crate) const CLOSED: Self = Self { first: NONE, last: NONE, count: u32::MAX, on_round: false };
+    /// No limit is above this.
+    pub(crate) const MOST: usize = u32::MAX as usize;
 
     pub(crate) fn len(self) -> usize {
         self.count as usize
@@ -72,6 +78,8 @@ impl Mailbox {
 struct Letter {
     message: Message,
     next: u32,
+    /// The round during which, or after which, it was written.
+    round: u32,
 }
 
 /// Letters of all mailboxes, and the targets to visit, in the order of their first letters.
@@ -79,39 +87,46 @@ struct Letter {
 pub(crate) struct PostOffice {
     letters: Slab<Letter>,
     visits: Vec<EndpointId>,
+    round: u32,
 }
 
 impl PostOffice {
-    /// Puts a letter into `mailbox`, `to`'s, and `to` on the round if it is the first one.
+    /// Puts a letter into `mailbox`, `to`'s, and `to` on the next round.
     pub(crate) fn push(&mut self, mailbox: &mut Mailbox, to: EndpointId, message: Message) {
-        let index = index32(self.letters.insert(Letter { message, next: NONE }));
+        let index = index32(self.letters.insert(Letter { message, next: NONE, round: self.round }));
         if mailbox.first == NONE {
             mailbox.first = index;
-            self.visits.push(to);
         } else {
             self.letters[mailbox.last as usize].next = index;
         }
         mailbox.last = index;
         mailbox.count += 1;
+        self.visit(mailbox, to);
+    }
+
+    /// Takes the oldest letter, if it was written before this round began.
+    pub(crate) fn pop(&mut self, mailbox: &mut Mailbox) -> Option<Message> {
+        let first = self.letters.get(mailbox.first as usize)?;
+        if first.round == self.round { None } else { self.pop_any(mailbox) }
     }
 
     /// Takes the oldest letter.
-    pub(crate) fn pop(&mut self, mailbox: &mut Mailbox) -> Option<Message> {
+    pub(crate) fn pop_any(&mut self, mailbox: &mut Mailbox) -> Option<Message> {
         if mailbox.first == NONE {
             return None;
         }
         let letter = self.letters.remove(mailbox.first as usize);
         mailbox.first = letter.next;
         mailbox.count -= 1;
-        if letter.next == NONE {
-            *mailbox = Mailbox::EMPTY;
-        }
         Some(letter.message)
     }
 
-    /// Has `to` visited on the next round: its mailbox holds letters it could not take before.
-    pub(crate) fn visit(&mut self, to: EndpointId) {
-        self.visits.push(to);
+    /// Has `to` visited on the next round, once.
+    pub(crate) fn visit(&mut self, mailbox: &mut Mailbox, to: EndpointId) {
+        if !mailbox.on_round {
+            mailbox.on_round = true;
+            self.visits.push(to);
+        }
     }
 
     /// Whether somebody is to be visited.
@@ -120,10 +135,12 @@ impl PostOffice {
         !self.visits.is_empty()
     }
 
-    /// Swaps the round to go with an empty one, so that letters written on it wait for the next.
+    /// Begins a round: swaps the visits to make with an empty list. Letters written from now on wait for
+    /// the next round.
     pub(crate) fn take_visits(&mut self, round: &mut Vec<EndpointId>) {
         debug_assert!(round.is_empty());
         std::mem::swap(&mut self.visits, round);
+        self.round = self.round.wrapping_add(1);
     }
 
     /// Forgets the round: the loop has ended.
@@ -169,8 +186,11 @@ mod tests {
         assert_eq!(bytes(office.pop(&mut mail_b)).as_deref(), Some(&b"1"[..]));
         assert_eq!(bytes(office.pop(&mut mail_b)).as_deref(), Some(&b"3"[..]));
         assert!(office.pop(&mut mail_b).is_none());
+        office.push(&mut mail_b, b, Bytes::from_static(b"4").into());
+        assert!(office.pop(&mut mail_b).is_none(), "written during this round");
+        assert_eq!(bytes(office.pop_any(&mut mail_b)).as_deref(), Some(&b"4"[..]));
         assert_eq!(bytes(office.pop(&mut mail_a)).as_deref(), Some(&b"2"[..]));
-        assert_eq!((office.len(), office.has_visits()), (0, false));
+        assert_eq!(office.len(), 0);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Outbox {
     written: usize,
     shared: VecDeque<Shared>,
     shared_len: usize,
+    /// Capacity that it keeps when it is emptied.
+    keep: usize,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,11 @@ struct Shared {
 }
 
 impl Outbox {
+    /// An outbox that keeps this much capacity for as long as it lives.
+    pub(crate) fn with_capacity(keep: usize) -> Self {
+        Self { flat: Vec::with_capacity(keep), keep, ..Self::default() }
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.flat.extend_from_slice(bytes);
@@ -68,15 +75,27 @@ impl Outbox {
         if self.shared.is_empty() { self.flat.get(self.written..) } else { None }
     }
 
-    /// Forgets everything; keeps up to `keep` bytes of capacity.
-    pub(crate) fn clear(&mut self, keep: usize) {
+    /// Forgets everything, where it lies in one piece.
+    #[inline]
+    pub(crate) fn clear_flat(&mut self) {
+        debug_assert!(self.shared.is_empty());
         self.flat.clear();
         self.written = 0;
+        if self.flat.capacity() > self.keep {
+            self.shrink();
+        }
+    }
+
+    /// Forgets everything; gives capacity back beyond what it began with.
+    pub(crate) fn clear(&mut self) {
         self.shared.clear();
         self.shared_len = 0;
-        if self.flat.capacity() > keep {
-            self.flat.shrink_to(keep);
-        }
+        self.clear_flat();
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        self.flat.shrink_to(self.keep);
     }
 
     /// Everything that waits, in one piece, to be changed.
@@ -92,7 +111,7 @@ impl Outbox {
             from = shared.at;
         }
         all.extend_from_slice(&self.flat[from..]);
-        self.clear(usize::MAX);
+        self.clear();
         all
     }
 
@@ -108,7 +127,11 @@ impl Outbox {
     pub(crate) fn append(&mut self, other: &mut Self) {
         self.compact();
         if self.is_empty() && other.flat.len() > COMPACT_FROM {
-            std::mem::swap(self, other);
+            std::mem::swap(&mut self.flat, &mut other.flat);
+            std::mem::swap(&mut self.shared, &mut other.shared);
+            (self.written, other.written) = (other.written, 0);
+            (self.shared_len, other.shared_len) = (other.shared_len, 0);
+            other.flat.reserve_exact(other.keep);
         } else {
             let base = self.flat.len();
             self.flat.extend_from_slice(&other.flat[other.written..]);
@@ -116,7 +139,7 @@ impl Outbox {
             self.shared.extend(other.shared.drain(..).map(shift));
             self.shared_len += other.shared_len;
         }
-        other.clear(usize::MAX);
+        other.clear();
     }
 
     /// One write of what waits (which must be something): how much the stream took, and how much it
@@ -176,7 +199,7 @@ impl Outbox {
         self.written += count;
         let left = self.len();
         if left == 0 {
-            self.clear(usize::MAX);
+            self.clear();
         }
         left
     }

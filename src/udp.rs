@@ -92,16 +92,12 @@ impl<K: Socket> UdpEndpoint<K> {
 
     pub(crate) fn deliver_mail(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
         let id = self.link.id;
-        let count = core.registry.get_mut(id).map_or(0, |slot| slot.mailbox.len());
-        for _ in 0..count {
-            let Some(slot) = core.registry.get_mut(id) else { break };
-            let Some(message) = core.post_office.pop(&mut slot.mailbox) else { break };
+        while let Some(slot) = core.registry.get_mut(id)
+            && let Some(message) = core.post_office.pop(&mut slot.mailbox)
+        {
             if self.visit(core, shop, |protocol, cx| protocol.on_message(cx, message)) == UdpStatus::Gone {
                 return UdpStatus::Gone;
             }
-        }
-        if core.registry.get_mut(id).is_some_and(|slot| slot.mailbox.len() > 0) {
-            core.post_office.visit(id);
         }
         UdpStatus::Alive
     }

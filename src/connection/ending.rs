@@ -12,7 +12,7 @@ impl<S: Stream> Connection<S> {
     /// Closes from outside, as the protocol's own `close` or `abort` would.
     pub(crate) fn close_by_command(&mut self, core: &mut Core, abort: bool) -> Status {
         if abort || self.link.flags.contains(Flag::CONNECTING) {
-            return self.abort(core);
+            return self.abort(core, 0);
         }
         let reason = self.orderly();
         self.close(core, reason)
@@ -53,7 +53,6 @@ impl<S: Stream> Connection<S> {
 
     /// Everything is written: `on_close`, a FIN, and a wait for the peer's.
     pub(super) fn end_in_order(&mut self, core: &mut Core, reason: CloseReason) -> Status {
-        let discarded = self.backlog.as_ref().map_or(0, |backlog| backlog.discarded);
         self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::CLOSING);
         self.tell_close(core, reason);
         if self.link.flags.contains(Flag::EOF) || core.limits.linger.is_zero() {
@@ -63,9 +62,6 @@ impl<S: Stream> Connection<S> {
             return Status::Gone { abort: false };
         }
         self.link.flags.insert(Flag::LINGERING | Flag::WRITE_SHUT);
-        if discarded > 0 {
-            self.backlog.get_or_insert_default().discarded = discarded;
-        }
         self.set_loop_timer(core, core.limits.linger);
         if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
@@ -73,9 +69,9 @@ impl<S: Stream> Connection<S> {
         Status::Alive
     }
 
-    /// The protocol cut the connection off.
-    pub(super) fn abort(&mut self, core: &mut Core) -> Status {
-        let reason = CloseReason::Aborted { unsent: self.backlog_len() };
+    /// The protocol cut the connection off, with `corked` bytes of the same visit.
+    pub(super) fn abort(&mut self, core: &mut Core, corked: usize) -> Status {
+        let reason = CloseReason::Aborted { unsent: self.backlog_len() + corked };
         self.end_now(core, reason)
     }
 
@@ -107,15 +103,6 @@ impl<S: Stream> Connection<S> {
             let reason = CloseReason::Limit(LimitExceeded::WriteStall(core.limits.write_stall));
             self.broke(core, reason)
         }
-    }
-
-    /// More came than is discarded for the sake of last words.
-    pub(super) fn stop_discarding(&mut self) -> Status {
-        if self.link.flags.contains(Flag::LINGERING) {
-            return Status::Gone { abort: false };
-        }
-        self.link.flags.insert(Flag::PAUSED); // the output still has its time
-        Status::Alive
     }
 
     /// Ends at once; with a reset if something is lost by it.

@@ -18,7 +18,7 @@ impl<S: Stream> Connection<S> {
             self.link.flags.insert(Flag::READABLE);
         }
         if ready.read_closed || ready.error {
-            self.link.flags.insert(Flag::READ_CLOSED);
+            self.link.flags.insert(Flag::READ_CLOSED | Flag::READABLE);
             // What arrived before a reset is still read; but where nobody reads it must be noticed.
             if ready.error && !self.may_read() {
                 return self.on_error(core);
@@ -102,7 +102,13 @@ impl<S: Stream> Connection<S> {
             return self.discard(core, shop);
         }
         let Some(mut tail) = self.tail.take() else { return Status::Alive };
-        let room = core.limits.receive_buffer.saturating_sub(tail.len()).min(shop.read_buffer.len());
+        let limit = core.limits.receive_buffer;
+        if tail.len() >= limit {
+            let wanted = tail.len() + 1;
+            self.tail = Some(tail);
+            return self.close(core, CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }));
+        }
+        let room = (limit - tail.len()).min(shop.read_buffer.len());
         let spare = tail.spare(room);
         let wanted = spare.len();
         let result = self.stream.read(spare);
@@ -152,7 +158,7 @@ impl<S: Stream> Connection<S> {
             self.tail = Some(tail);
         }
         let limit = core.limits.receive_buffer;
-        let wanted = awaited.max(left + 1);
+        let wanted = awaited.max(left);
         match outcome {
             Outcome::GoOn if left > 0 && wanted > limit && !self.link.flags.contains(Flag::EOF) => {
                 Outcome::Close(CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }))
@@ -242,7 +248,7 @@ impl<S: Stream> Connection<S> {
         let backlog = self.backlog.get_or_insert_default();
         backlog.discarded += count;
         if backlog.discarded > core.limits.linger_bytes {
-            return self.stop_discarding();
+            self.link.flags.insert(Flag::PAUSED); // the last words still have their time
         }
         Status::Alive
     }

@@ -16,8 +16,14 @@ impl<S: Stream> Connection<S> {
     pub(super) fn write_at_once(&mut self, core: &mut Core, shop: &mut Workshop) -> bool {
         let Some(flat) = shop.out.as_flat() else { return false };
         let len = flat.len();
-        if !self.stream.write(flat).is_ok_and(|written| shop.out.advance(written) == 0) {
-            return false;
+        match self.stream.write(flat) {
+            Ok(written) if written == len => shop.out.clear_flat(),
+            Ok(written) => {
+                core.counters[self.link.counters as usize].bytes_out += written as u64;
+                shop.out.advance(written);
+                return false;
+            }
+            Err(_) => return false, // said again, and heard, when it is tried again
         }
         core.counters[self.link.counters as usize].bytes_out += len as u64;
         self.link.last_write = core.now;
@@ -34,7 +40,7 @@ impl<S: Stream> Connection<S> {
         {
             let unsent = shop.out.len();
             core.counters[self.link.counters as usize].bytes_unsent += unsent as u64;
-            shop.out.clear(Workshop::KEEP);
+            shop.out.clear();
             return Err(CloseReason::Io { error, unsent });
         }
         let added = shop.out.len();
@@ -45,7 +51,7 @@ impl<S: Stream> Connection<S> {
             core.charge(0, added).map_err(CloseReason::Limit)?;
             self.hold_reading(core, wanted)?;
         }
-        shop.out.clear(Workshop::KEEP);
+        shop.out.clear();
         Ok(())
     }
 

@@ -196,8 +196,7 @@ fn accept_error(error: io::Error) -> AcceptError {
         | Kind::HostUnreachable
         | Kind::Interrupted
         | Kind::NetworkDown
-        | Kind::NetworkUnreachable
-        | Kind::PermissionDenied => AcceptError::Retry(error),
+        | Kind::NetworkUnreachable => AcceptError::Retry(error),
         _ => AcceptError::Exhausted(error),
     }
 }

@@ -17,9 +17,13 @@ impl<D: Driver> EventLoop<D> {
             let Some(Entry::Listener(listener)) = self.entries.get_mut(id) else { return };
             listener.link.flags.remove(Flag::QUEUED);
             if self.core.connections >= self.core.limits.connections {
-                self.full.push(id);
+                if !listener.link.flags.contains(Flag::HELD) {
+                    listener.link.flags.insert(Flag::HELD);
+                    self.full.push(id);
+                }
                 return;
             }
+            listener.link.flags.remove(Flag::HELD);
             let counters = listener.link.counters;
             let (stream, peer) = match self.driver.accept(&mut listener.listener) {
                 Ok(accepted) => accepted,
@@ -135,7 +139,7 @@ impl<D: Driver> EventLoop<D> {
     /// Frees an id, and memory if much of it is free.
     fn release(&mut self, id: EndpointId) {
         self.core.registry.release(id);
-        if self.entries.is_worth_shrinking() {
+        if self.entries.is_worth_shrinking(self.core.connections) {
             self.entries.shrink();
             self.core.shrink();
             self.events.shrink_to_fit();

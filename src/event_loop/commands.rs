@@ -1,7 +1,7 @@
 //! What other threads and callbacks asked for.
 
 use super::{Entry, EventLoop};
-use crate::core::Command;
+use crate::core::{Command, OUTGOING};
 use crate::driver::Driver;
 use crate::handle::Remote;
 
@@ -16,8 +16,11 @@ impl<D: Driver> EventLoop<D> {
         for request in remote.drain(..) {
             match request {
                 Remote::Post(to, message) => {
+                    let Err(message) = self.core.post(to, message) else { continue };
+                    // More came at once than a mailbox holds: let its owner take what it can first.
+                    self.deliver_letters();
                     if self.core.post(to, message).is_err() {
-                        self.core.counters[crate::core::OUTGOING as usize].messages_undelivered += 1;
+                        self.core.counters[OUTGOING as usize].messages_undelivered += 1;
                     }
                 }
                 Remote::Run(closure) => closure(&mut self.core),

@@ -59,9 +59,7 @@ impl<D: Driver> EventLoop<D> {
     /// Step 9.
     pub(super) fn check_drain(&mut self) {
         let Some(drain) = &self.drain else { return };
-        if self.entries.is_empty() && self.core.commands.is_empty() {
-            self.end(0);
-        } else if self.core.now >= drain.deadline {
+        if self.entries.is_empty() || self.core.now >= drain.deadline {
             self.stop();
         }
     }
@@ -88,7 +86,8 @@ impl<D: Driver> EventLoop<D> {
                 None => {}
             }
         }
-        self.carry_out_commands(); // a last `connect` is refused, not forgotten
+        // A last `connect` is refused, not forgotten; one that answers the refusal is not asked for again.
+        self.carry_out_commands();
         self.end(cut_off);
     }
 

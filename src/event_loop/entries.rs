@@ -67,10 +67,10 @@ impl<D: Driver> Entries<D> {
         self.count == 0
     }
 
-    /// Whether so many have gone that memory should be given back. True at powers of two only, so
-    /// that the work for it stays in proportion.
-    pub(super) fn is_worth_shrinking(&self) -> bool {
-        (self.count.is_power_of_two() || self.count == 0)
+    /// Whether so many have gone that memory should be given back. True only at powers of two, and when
+    /// the last connection has gone, so that the work for it stays in proportion.
+    pub(super) fn is_worth_shrinking(&self, connections: usize) -> bool {
+        (self.count.is_power_of_two() || connections == 0)
             && self.slots.len() > Self::WORTH_SHRINKING
             && self.count <= self.slots.len() / 4
     }

@@ -9,6 +9,7 @@ use crate::driver::Driver;
 use crate::id::index32;
 use crate::link::Link;
 use crate::listener::{Accepted, Listener};
+use crate::message::Mailbox;
 use crate::udp::UdpEndpoint;
 use crate::{ConnectionId, Counters, EndpointId, ListenOptions, ListenerId, Protocol, SocketId};
 
@@ -48,6 +49,9 @@ impl<D: Driver> EventLoop<D> {
         let (endpoint, counters, listener) = self.open_at(address, open)?;
         let id = ListenerId { endpoint, counters };
         let link = Link::new(endpoint, counters, self.core.now);
+        if let Some(slot) = self.core.registry.get_mut(endpoint) {
+            slot.mailbox = Mailbox::CLOSED; // a listener has nobody to hand a message to
+        }
         self.entries.insert(endpoint, Entry::Listener(Box::new(Listener { listener, id, link, factory })));
         Ok(id)
     }
