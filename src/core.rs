@@ -119,8 +119,9 @@ impl Core {
         &self.limits
     }
 
-    /// Whether `id` names something that lives: a connection until its `on_close`, an outgoing one
-    /// from the call of [`connect`](Self::connect) on.
+    /// Whether `id` names something that takes messages: a connection until it begins to close (its
+    /// last output may still be on its way), an outgoing one from the call of
+    /// [`connect`](Self::connect) on.
     #[must_use]
     pub fn is_open(&self, id: impl Into<EndpointId>) -> bool {
         self.registry.contains(id.into())

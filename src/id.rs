@@ -62,7 +62,7 @@ impl fmt::Debug for EndpointId {
 }
 
 /// Names one connection, from the call that asked for it (an outgoing one still connecting has its
-/// id already) until its `on_close`.
+/// id already) until it closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) EndpointId);
 

@@ -68,3 +68,8 @@ pub use time::Time;
 pub use timer::TimerId;
 
 pub use bytes::Bytes;
+
+/// The README's examples run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

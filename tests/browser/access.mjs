@@ -27,6 +27,7 @@ export async function run({ browser, server, dashboard, check }) {
   });
   await check("a message is sent and the mode changed by keyboard alone", async () => {
     await page.keyboard.press("Shift+Tab");
+    await page.keyboard.press("Control+End");
     await page.keyboard.type(" by keyboard");
     await page.keyboard.press("Enter");
     assert.equal((await dashboard.settled(1)).body, "Hello, Switchboard by keyboard");
@@ -61,7 +62,7 @@ export async function run({ browser, server, dashboard, check }) {
   const peers = await Promise.all(Array.from({ length: 12 }, () => tcpPeer(server.port("tcp-echo"))));
   for (const scheme of ["light", "dark"]) {
     await check(`the ${scheme} scheme has contrast, and is photographed`, async () => {
-      await page.emulateMedia({ colorScheme: scheme });
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });      // no colour in mid-change
       const shades = await page.evaluate(contrasts);
       assert.equal(shades.background > 0.5, scheme === "light");
       for (const [what, ratio] of Object.entries(shades.ratios)) assert.ok(ratio >= 4.5, `${what}: ${ratio.toFixed(2)}`);

@@ -25,7 +25,7 @@ await check("Chromium and the server start", async () => {
 
 if (browser) {
   for (const suite of [figures, echo, access, restart]) {
-    await check(`${suite.title}: prepare`, async () => {
+    await check(`${suite.title}: runs to its end`, async () => {
       const server = await Server.start({ options: ["--ping-interval", "0.3", "--ping-timeout", "10"] });
       const dashboard = await Dashboard.open(browser, server);
       try {

@@ -1,5 +1,6 @@
 // The server goes and comes back: the page says so, tries again by itself, and goes on.
 import assert from "node:assert/strict";
+import { udpExchange } from "./peers.mjs";
 import { Server } from "./server.mjs";
 import { until } from "./wait.mjs";
 
@@ -22,6 +23,8 @@ export async function run({ server, dashboard, check }) {
       ws.onopen = resolve;
       ws.onclose = (event) => { globalThis.goodbye = { code: event.code, clean: event.wasClean }; };
     }), `${server.url.replace("http", "ws")}echo`);
+    await udpExchange(server.port("udp-echo"), 20, 500);
+    await until("charts worth a picture", async () => (await dashboard.card("udp-echo")).chart.length > 0);
     dashboard.serverIsAway = true;
     const started = performance.now();
     assert.deepEqual(await server.stop(), { code: 0, signal: null });
@@ -32,13 +35,14 @@ export async function run({ server, dashboard, check }) {
     await isLost();
     assert.equal(await page.title(), "Disconnected · Switchboard");
     assert.ok(await page.locator("#banner").isVisible());
+    assert.equal(await page.locator("#echo-status").textContent(), "Disconnected: the server is stopping");
     assert.match(await page.locator("#banner").textContent(), /Connection lost\..*Trying again/);
     assert.equal(await page.locator("#send").getAttribute("aria-disabled"), "true");
     await page.locator("#text").press("Enter");
     assert.match(await dashboard.error(), /^Not connected/);
     assert.equal((await dashboard.log()).length, 1);
     for (const scheme of ["dark", "light"]) {
-      await page.emulateMedia({ colorScheme: scheme });
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
       await dashboard.shot(`disconnected-${scheme}`);
     }
   });

@@ -14,9 +14,10 @@ use crate::{Config, Rtt, rtt::Estimate};
 /// The heartbeat of one connection: 40 bytes, and one store for each message received.
 ///
 /// Its owner keeps one timer for each connection, calls [`tick`](Self::tick) when it fires and sets it anew
-/// by the answer; calls [`heard`](Self::heard) when anything arrives, and
-/// [`answered`](Self::answered) when it is the answer to a probe. Traffic never touches the timer:
-/// a tick that finds it came too early says how long to wait on.
+/// by the answer; calls [`heard`](Self::heard) when anything arrives, or just before it ticks with the time of
+/// [`last_read`](switchboard::Context::last_read); and calls [`answered`](Self::answered) with the
+/// answer to a probe. Traffic never touches the timer: a tick that finds it came too early says how
+/// long to wait on.
 ///
 /// # What is held against the peer
 ///
@@ -111,16 +112,16 @@ impl Beat {
         }
     }
 
-    /// Something arrived from the peer, whatever it was.
+    /// Something arrived from the peer at `time`, whatever it was.
     #[inline]
-    pub fn heard(&mut self, now: Time) {
-        self.heard = now;
+    pub fn heard(&mut self, time: Time) {
+        self.heard = self.heard.max(time);
     }
 
     /// Silence up to `now` is not held against the peer, nor is the probe under way timed on: for
     /// an owner that was not reading, when a tick comes.
     pub fn forgive(&mut self, now: Time) {
-        self.heard = now;
+        self.heard(now);
         self.stop_timing();
     }
 
@@ -177,16 +178,18 @@ impl Beat {
         self.set_next(now, config.gap_ms(random));
     }
 
-    fn next_probe(&self) -> Time {
+    /// When the next probe is due.
+    #[must_use]
+    pub fn next_probe(&self) -> Time {
         self.base + Duration::from_millis(u64::from(self.next_ms))
     }
 
-    /// Puts the next probe `gap_ms` after `from`, and less than a millisecond more: rounded up, so
-    /// that it is never due at once. From `base` on that is at most a timeout and an interval.
+    /// Puts the next probe `gap_ms` after `from`, or less than a millisecond sooner: so never later
+    /// than the interval, and never at once, as a gap has a millisecond at least.
     fn set_next(&mut self, from: Time, gap_ms: u32) {
-        let since_base = from.saturating_since(self.base).as_nanos();
-        let since_base_ms = u32::try_from(since_base.div_ceil(1_000_000)).unwrap_or(u32::MAX);
-        self.next_ms = since_base_ms.saturating_add(gap_ms);
+        // A timeout and an interval at most, since no probe is timed for longer.
+        let since_base = from.saturating_since(self.base).as_millis();
+        self.next_ms = u32::try_from(since_base).unwrap_or(u32::MAX).saturating_add(gap_ms);
     }
 
     /// The time to the next probe or, if that is sooner, to the peer's deadline.

@@ -223,6 +223,18 @@ fn jitter_only_shortens_the_wait_and_keeps_its_bound() {
     assert!(seen.1 <= ms(5_000) && seen.1 > ms(4_990), "{seen:?}");
 }
 
+/// Behind an open probe the next one counts from that one's time, in whole milliseconds.
+#[test]
+fn a_fraction_of_a_millisecond_never_makes_the_wait_longer() {
+    let config = steady();
+    let mut beat = after_one_probe(&config);
+    let now = at(10_000) + Duration::from_nanos(999_999);
+    let Tick::Probe { wait, .. } = beat.tick(&config, now, 0) else {
+        panic!("a probe is due");
+    };
+    assert_eq!(wait, ms(5_000) - Duration::from_nanos(999_999));
+}
+
 /// At the smallest interval, times that are no whole milliseconds, answers that never come: the
 /// wait must not become zero, or the loop would spin.
 #[test]

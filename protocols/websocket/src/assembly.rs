@@ -179,11 +179,17 @@ mod tests {
         let mut assembly = Assembly::new(OpCode::Binary);
         let too_big = |size| Err(MessageLimit::Size { size, limit: 10 });
         assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, 11), &settings), too_big(11));
-        assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, u64::MAX >> 1), &settings), too_big(u64::MAX >> 1));
+        assert_eq!(
+            assembly.begin_frame(header(OpCode::Binary, false, u64::MAX >> 1), &settings),
+            too_big(u64::MAX >> 1)
+        );
         assembly.begin_frame(header(OpCode::Binary, false, 9), &settings).unwrap();
         absorb(&mut assembly, &mut [0; 9], &settings).unwrap();
         assert_eq!(assembly.begin_frame(header(OpCode::Continuation, true, 2), &settings), too_big(11));
-        assert_eq!(assembly.begin_frame(header(OpCode::Continuation, true, u64::MAX >> 1), &settings), too_big((u64::MAX >> 1) + 9));
+        assert_eq!(
+            assembly.begin_frame(header(OpCode::Continuation, true, u64::MAX >> 1), &settings),
+            too_big((u64::MAX >> 1) + 9)
+        );
         assembly.begin_frame(header(OpCode::Continuation, false, 0), &settings).unwrap();
         assembly.begin_frame(header(OpCode::Continuation, false, 0), &settings).unwrap();
         let too_many = Err(MessageLimit::Fragments { limit: 3 });

@@ -213,7 +213,7 @@ fn length_64(octets: &[u8]) -> Result<Option<u64>, FrameError> {
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderBytes {
     bytes: [u8; MAX_HEADER],
-    len: u8,
+    len: usize,
 }
 
 impl std::ops::Deref for HeaderBytes {
@@ -221,7 +221,7 @@ impl std::ops::Deref for HeaderBytes {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.bytes[..self.len]
     }
 }
 
@@ -265,9 +265,8 @@ impl Header {
 impl HeaderBytes {
     #[inline]
     fn append<const N: usize>(&mut self, octets: [u8; N]) {
-        let at = usize::from(self.len);
-        self.bytes[at..at + N].copy_from_slice(&octets);
-        self.len += N as u8;
+        self.bytes[self.len..self.len + N].copy_from_slice(&octets);
+        self.len += N;
     }
 }
 

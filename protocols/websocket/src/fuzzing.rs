@@ -123,23 +123,23 @@ fn naive_header(bytes: &[u8], receiver: Receiver) -> Naive {
     if masked != (receiver.role == Role::Server) || (first % 16 >= 8 && second % 128 > 125) {
         return Naive::Bad;
     }
-    let (octets, smallest) = match second % 128 {
+    let (octets, smallest): (u8, u128) = match second % 128 {
         126 => (2, 126),
         127 => (8, 65_536),
         _ => (0, 0),
     };
     let mut payload = if octets == 0 { u64::from(second % 128) } else { 0 };
     for index in 0..octets {
-        let Some(&octet) = bytes.get(2 + index) else { return Naive::Short };
+        let Some(&octet) = bytes.get(2 + usize::from(index)) else { return Naive::Short };
         payload = payload * 256 + u64::from(octet);
         // What is the smallest and the largest this can still become?
-        let missing = 8 * (octets - 1 - index) as u32;
+        let missing = 8 * (octets - 1 - index);
         let largest = (u128::from(payload) << missing) + (1 << missing) - 1;
         if u128::from(payload) << missing >= 1 << 63 || largest < smallest {
             return Naive::Bad;
         }
     }
-    let length = 2 + octets + if masked { 4 } else { 0 };
+    let length = usize::from(2 + octets + if masked { 4 } else { 0 });
     if bytes.len() < length {
         return Naive::Short;
     }

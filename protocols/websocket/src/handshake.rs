@@ -14,6 +14,7 @@ mod response;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
+use switchboard::Failure;
 use thiserror::Error;
 
 pub use head::Scanner;
@@ -98,6 +99,14 @@ impl HandshakeError {
             Self::UnsupportedVersion => 426,
             Self::TooLarge { .. } | Self::TooManyHeaders { .. } => 431,
             Self::HttpVersion => 505,
+        }
+    }
+
+    /// The failure of a connection whose request was refused with this.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::TooLarge { .. } | Self::TooManyHeaders { .. } | Self::Timeout => Failure::limit(self),
+            _ => Failure::peer(self),
         }
     }
 

@@ -43,7 +43,7 @@ pub struct SharedText(Bytes);
 impl SharedText {
     /// The text's bytes.
     #[must_use]
-    pub fn as_bytes(&self) -> &Bytes {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -78,7 +78,8 @@ impl TryFrom<Bytes> for SharedText {
 /// What any protocol of the loop, or any thread by the loop's handle, can have a WebSocket connection send.
 ///
 /// It is posted to the connection's id, and sent without the connection's [`Handler`](crate::Handler) being asked. A
-/// connection whose opening handshake is not done yet sends it then; one that is closing drops it.
+/// connection whose opening handshake is not done yet sends it then (the first [`mailbox`](switchboard::Limits::mailbox) of
+/// them); one that is closing drops it.
 ///
 /// ```
 /// use switchboard::{ConnectionId, Core};

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use switchboard::{Context, Failure, Input};
+use switchboard::{Context, Failure, Input, Message, Protocol};
 
 use crate::handshake::{self, Accept, AcceptKey, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
@@ -26,7 +26,10 @@ impl<H: Handler> WebSocket<H> {
         };
         match handshake::examine(&request) {
             Ok(Some(key)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
-                Ok(accept) => self.accept(cx, &accept, &request, key)?,
+                Ok(accept) => {
+                    let posts = self.accept(cx, &accept, &request, key)?;
+                    return self.opened(cx, input, posts);
+                }
                 Err(response) => self.answer(cx, response, &request)?,
             },
             Ok(None) => {
@@ -35,33 +38,44 @@ impl<H: Handler> WebSocket<H> {
             }
             Err(error) => return Err(self.refuse_request(cx, error, request.method())),
         }
-        if self.state.is_open() {
-            return self.opened(cx, input);
-        }
         input.take_all(); // RFC 9112 §9.6: after `Connection: close` no further request is looked at
         Ok(())
     }
 
+    /// Sends the 101, and gives what was posted meanwhile.
     fn accept(
         &mut self,
         cx: &mut Context<'_>,
         accept: &Accept,
         request: &Request<'_>,
         key: AcceptKey,
-    ) -> Result<(), Failure> {
-        let written = match cx.send_buffer() {
-            Some(out) => accept.write(request, key, out),
-            None => return Ok(()), // the handler has cut the connection off
-        };
-        match written {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.misanswered(cx, error, request)),
+    ) -> Result<Vec<Message>, Failure> {
+        let Phase::Opening(opening) = &mut self.state.phase else { return Ok(Vec::new()) }; // cut off by the handler
+        let posts = std::mem::take(&mut opening.posts);
+        let Some(out) = cx.send_buffer() else { return Ok(Vec::new()) };
+        match accept.write(request, key, out) {
+            Ok(()) => self.state.phase = Phase::Open,
+            Err(error) => return Err(self.misanswered(cx, error, request)),
         }
+        Ok(posts)
     }
 
-    /// The WebSocket stands: what was posted before and what came behind the request has its turn.
-    fn opened(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        todo!("{cx:p} {input:?}")
+    /// The WebSocket stands: the handler is told, then what was posted before and what came behind the request has its
+    /// turn.
+    fn opened(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, posts: Vec<Message>) -> Result<(), Failure> {
+        if self.state.is_open() {
+            self.start_beat(cx);
+            let handled = self.handler.on_open(&mut Peer::new(cx, &mut self.state));
+            self.handled(cx, handled)?;
+        }
+        for post in posts {
+            self.on_message(cx, post)?;
+        }
+        match self.state.phase {
+            Phase::Open if cx.is_reading_paused() => Ok(()),
+            Phase::Open => self.on_frames(cx, input),
+            _ => self.on_other_data(cx, input),
+        }
     }
 
     /// Sends a plain answer, and closes.

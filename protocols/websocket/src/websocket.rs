@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
-use switchboard_heartbeat::{Beat, Tick};
+use switchboard_heartbeat::{Beat, Rtt, Tick};
 
 use crate::assembly::Assembly;
 use crate::close::CloseCode;
@@ -45,6 +45,12 @@ impl<H: Handler> WebSocket<H> {
     #[must_use]
     pub fn handler(&self) -> &H {
         &self.handler
+    }
+
+    /// Round-trip times, as the heartbeat's pings found them; `None` before the first.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Rtt> {
+        self.state.beat.rtt()
     }
 
     /// The application and its peer, for who reaches the connection from outside its callbacks.
@@ -219,25 +225,31 @@ impl<H: Handler> WebSocket<H> {
     pub(crate) fn start_beat(&mut self, cx: &mut Context<'_>) {
         let Some(config) = self.state.settings.heartbeat else { return self.state.disarm(cx) };
         self.state.beat = Beat::new(&config, cx.now(), random(cx));
-        // The first look can't find anybody dead.
-        if let Tick::Wait(wait) | Tick::Probe { wait, .. } = self.state.beat.tick(&config, cx.now(), random(cx)) {
-            self.state.arm(cx, wait);
-        }
+        self.state.arm(cx, self.state.beat.next_probe().saturating_since(cx.now()));
     }
 
+    /// Looks at the heartbeat. Traffic costs it nothing: the loop knows when it last read.
     fn on_beat(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let Some(config) = self.state.settings.heartbeat else { return Ok(()) };
-        if cx.is_reading_paused() {
-            self.state.beat.forgive(cx.now()); // who is not listened to is not silent
+        let output_waits = cx.backlog() > 0;
+        self.state.beat.heard(cx.last_read());
+        if output_waits || cx.is_reading_paused() {
+            // Who is not listened to, or has something to read first, is not silent. A peer that takes nothing at all
+            // is the loop's to close: `write_stall`.
+            self.state.beat.forgive(cx.now());
         }
-        let wait = match self.state.beat.tick(&config, cx.now(), random(cx)) {
-            Tick::Wait(wait) => wait,
-            Tick::Probe { number, wait } => {
-                let payload = [BEAT, number.to_be_bytes()].concat();
-                self.state.send(cx, OpCode::Ping, &payload);
-                wait
+        let wait = if output_waits {
+            config.interval() // a ping would only wait behind it
+        } else {
+            match self.state.beat.tick(&config, cx.now(), random(cx)) {
+                Tick::Wait(wait) => wait,
+                Tick::Probe { number, wait } => {
+                    let payload = [BEAT, number.to_be_bytes()].concat();
+                    self.state.send(cx, OpCode::Ping, &payload);
+                    wait
+                }
+                Tick::Dead(silent) => return Err(Failure::limit(silent)),
             }
-            Tick::Dead(silent) => return Err(Failure::limit(silent)),
         };
         self.state.arm(cx, wait);
         Ok(())
@@ -261,7 +273,6 @@ impl<H: Handler> Protocol for WebSocket<H> {
         if !self.state.is_open() {
             return self.on_other_data(cx, input);
         }
-        self.state.beat.heard(cx.now());
         self.on_frames(cx, input)
     }
 
@@ -303,7 +314,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: switchboard::Message) -> Result<(), Failure> {
         match &mut self.state.phase {
-            Phase::Opening(opening) => opening.posts.push(message),
+            Phase::Opening(opening) if opening.posts.len() < cx.limits().mailbox => opening.posts.push(message),
             Phase::Open => match message.downcast() {
                 Ok(Post::Text(text)) => self.state.send_shared(cx, OpCode::Text, text.into_bytes()),
                 Ok(Post::Binary(bytes)) => self.state.send_shared(cx, OpCode::Binary, bytes),
@@ -313,7 +324,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
                     return self.handled(cx, handled);
                 }
             },
-            Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => {}
+            Phase::Opening(_) | Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => {}
         }
         Ok(())
     }

@@ -1,15 +1,16 @@
 //! Replays the fuzz targets' seeds on stable Rust, whole, cut off at every byte, and with each bit of the first ones
 //! flipped: what the fuzzer once found stays found.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use switchboard_websocket::fuzzing;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+    let read = |entry: io::Result<fs::DirEntry>| fs::read(entry?.path());
+    entries.map(read).collect::<io::Result<_>>().expect("readable seeds")
 }
 
 #[test]

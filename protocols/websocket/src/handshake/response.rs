@@ -47,10 +47,10 @@ impl Accept {
     /// [`InvalidAnswer`], with nothing written, if it can't be sent as it is.
     pub fn write(&self, request: &Request<'_>, key: AcceptKey, out: &mut Vec<u8>) -> Result<(), InvalidAnswer> {
         self.headers.check()?;
-        if let Some(name) = &self.subprotocol {
-            if !request.subprotocols().any(|offered| offered == name) {
-                return Err(InvalidAnswer::Subprotocol(name.clone().into_owned()));
-            }
+        if let Some(name) = &self.subprotocol
+            && !request.subprotocols().any(|offered| offered == name)
+        {
+            return Err(InvalidAnswer::Subprotocol(name.clone().into_owned()));
         }
         out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
         field(out, "Sec-WebSocket-Accept", key.as_bytes());

@@ -1,0 +1,152 @@
+//! A line client for TCP and UDP: it connects, sends, prints what comes back, and exits.
+//!
+//! ```text
+//! cargo run --example client -- localhost:7000 hello world
+//! cargo run --example client -- --udp 127.0.0.1:7001 < lines.txt
+//! ```
+
+use std::cell::Cell;
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::{process::ExitCode, rc::Rc, time::Duration, vec};
+
+use clap::Parser;
+use switchboard::{
+    CloseReason, Closing, Context, Core, Datagram, DatagramContext, DatagramProtocol, EventLoop, Failure, Input,
+    Limits, Protocol, TimerId,
+};
+use switchboard_heartbeat::IdleTimeout;
+
+/// Sends lines to a TCP or UDP peer and prints what it answers.
+///
+/// Over TCP, this side half-closes after the last line and waits for the peer to close. Over UDP each line is a
+/// datagram, sent when the one before is answered. Exits with 0 if the peer closed in order or answered everything,
+/// with 1 if not, and with 2 for a mistake in the arguments.
+#[derive(Parser)]
+#[command(name = "client")]
+struct Options {
+    /// Speak UDP
+    #[arg(long)]
+    udp: bool,
+    /// Give up when nothing comes for so long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The peer: an address or a host name, and a port
+    #[arg(value_name = "HOST:PORT", value_parser = resolve)]
+    peer: SocketAddr,
+    /// What to send; read from the standard input if there is none
+    #[arg(value_name = "LINE")]
+    lines: Vec<String>,
+}
+
+/// Asks for a host's address. That blocks, as reading the lines does: both are done before the loop starts.
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    addresses.next().ok_or_else(|| "the host has no address".to_owned())
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let peer = options.peer;
+    let Err(trouble) = talk(options) else { return ExitCode::SUCCESS };
+    eprintln!("error: {peer}: {trouble}");
+    ExitCode::FAILURE
+}
+
+fn talk(Options { udp, timeout, peer, mut lines }: Options) -> Result<(), Box<dyn Error>> {
+    if lines.is_empty() {
+        lines = io::stdin().lines().collect::<Result<_, _>>()?;
+    }
+    let mut event_loop = EventLoop::with_limits(Limits { connect_timeout: timeout, ..Limits::default() })?;
+    let trouble = Rc::default();
+    let talk = Talk { lines: lines.into_iter(), peer, timeout, timer: None, trouble: Rc::clone(&trouble) };
+    if udp {
+        event_loop.bind_udp(if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, Udp(talk))?;
+    } else {
+        event_loop.connect(peer, IdleTimeout::new(timeout).around(Tcp(talk)));
+    }
+    event_loop.run()?;
+    trouble.take().map_or(Ok(()), |trouble: String| Err(trouble.into()))
+}
+
+/// What is to be said, by either protocol.
+struct Talk {
+    lines: vec::IntoIter<String>,
+    peer: SocketAddr,
+    timeout: Duration,
+    timer: Option<TimerId>,
+    trouble: Rc<Cell<Option<String>>>,
+}
+
+impl Talk {
+    /// The end: the loop has nothing else to do.
+    fn ended(&self, core: &mut Core, reason: &CloseReason) {
+        self.trouble.set((!reason.is_clean()).then(|| reason.to_string()));
+        core.shutdown(Duration::ZERO);
+    }
+}
+
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
+struct Tcp(Talk);
+
+impl Protocol for Tcp {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.on_drain(cx)
+    }
+
+    /// Sends while there is room, and half-closes after the last line.
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while cx.has_room() {
+            let Some(line) = self.0.lines.next() else {
+                cx.finish();
+                break;
+            };
+            cx.send(line.as_bytes());
+            cx.send(b"\n");
+        }
+        Ok(())
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        Ok(print(input.take_all())?)
+    }
+
+    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        self.0.ended(cx, reason);
+    }
+}
+
+struct Udp(Talk);
+
+impl DatagramProtocol for Udp {
+    fn on_open(&mut self, cx: &mut DatagramContext<'_>) -> Result<(), Failure> {
+        match self.0.lines.next() {
+            Some(line) => cx.send_to(self.0.peer, line.as_bytes()),
+            None => cx.close(),
+        }
+        self.0.timer = Some(cx.set_timer(self.0.timeout));
+        Ok(())
+    }
+
+    fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {
+        if datagram.source != self.0.peer {
+            return Ok(()); // anybody can send to a UDP socket
+        }
+        print(&[&*datagram.payload, b"\n"].concat())?;
+        self.0.timer.take().map(|timer| cx.cancel_timer(timer));
+        self.on_open(cx) // on to the next line
+    }
+
+    fn on_timer(&mut self, _: &mut DatagramContext<'_>, _: TimerId) -> Result<(), Failure> {
+        Err(Failure::peer(format!("nothing came for {:?}", self.0.timeout)))
+    }
+
+    fn on_close(&mut self, core: &mut Core, reason: &CloseReason) {
+        self.0.ended(core, reason);
+    }
+}

@@ -1,0 +1,111 @@
+//! The closing handshake (RFC 6455 §7), and what arrives when nobody asks for messages.
+
+use switchboard::{CloseReason, Closing, Context, Failure, Input};
+
+use crate::close::{self, CloseCode};
+use crate::error::ProtocolError;
+use crate::frame::{self, OpCode, Receiver, Role};
+use crate::state::{Farewell, Phase};
+use crate::{Closed, Handler, WebSocket, mask};
+
+impl<H: Handler> WebSocket<H> {
+    /// Data in any phase but the open one.
+    #[cold]
+    pub(crate) fn on_other_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        match self.state.phase {
+            Phase::Opening(_) => return self.on_opening(cx, input),
+            Phase::Open => return self.on_frames(cx, input),
+            Phase::Closing(_) => while self.drop_frame(cx, input)? {},
+            Phase::Answered | Phase::Closed(_) => drop(input.take_all()),
+        }
+        Ok(())
+    }
+
+    /// A close frame was sent: frames are dropped, but still checked, until the peer's close frame comes. False if
+    /// nothing can be done before more arrives.
+    fn drop_frame(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        let Phase::Closing(farewell) = &mut self.state.phase else {
+            input.take_all();
+            return Ok(false);
+        };
+        let count = usize::try_from(farewell.skip).unwrap_or(usize::MAX).min(input.len());
+        input.take(count);
+        farewell.skip -= count as u64;
+        if farewell.skip > 0 {
+            return Ok(false);
+        }
+        let receiver = Receiver { role: Role::Server, in_message: farewell.in_message };
+        let Some((header, start)) = frame::parse(input, receiver).map_err(fail)? else { return Ok(false) };
+        if header.opcode != OpCode::Close {
+            input.take(start);
+            farewell.skip = header.payload;
+            if !header.opcode.is_control() {
+                farewell.in_message = !header.fin;
+            }
+            return Ok(true);
+        }
+        let total = start + usize::try_from(header.payload).unwrap_or(usize::MAX);
+        if input.len() < total {
+            input.wait_for(total);
+            return Ok(false);
+        }
+        let payload = &mut input.take(total)[start..];
+        mask::apply(payload, header.mask.unwrap_or_default());
+        self.on_close_frame(cx, payload).map(|()| true)
+    }
+
+    /// The peer's close frame: answered if it is the first, and then the connection ends (RFC 6455 §5.5.1, §7.1.1).
+    pub(crate) fn on_close_frame(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Result<(), Failure> {
+        let (code, reason) = match close::parse(payload) {
+            Ok(parsed) => parsed,
+            Err(error) => return Err(self.state.refuse(cx, error)),
+        };
+        let farewell = match std::mem::replace(&mut self.state.phase, Phase::Answered) {
+            Phase::Closing(farewell) => Farewell { clean: true, ..*farewell },
+            phase => {
+                self.state.phase = phase;
+                // "the endpoint typically echos the status code it received"
+                self.state.send_close_frame(cx, code, "");
+                self.state.drop_assembly(cx);
+                Farewell { by_peer: true, clean: true, ..Farewell::new(code, reason) }
+            }
+        };
+        self.state.phase = Phase::Closed(Box::new(farewell));
+        cx.close();
+        Ok(())
+    }
+
+    /// The peer has not sent its close frame. Its time begins when it has got ours.
+    pub(crate) fn on_close_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let timeout = self.state.settings.close_timeout;
+        if cx.backlog() == 0 {
+            return Err(fail(ProtocolError::CloseTimeout(timeout)));
+        }
+        self.state.arm(cx, timeout); // a peer that takes nothing at all is the loop's to close: `write_stall`
+        Ok(())
+    }
+
+    /// Tells the handler how it ended, if it was ever told that it had begun.
+    pub(crate) fn say_closed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
+        let abnormal = Farewell::new(CloseCode::ABNORMAL, "");
+        let farewell = match &self.state.phase {
+            Phase::Opening(_) | Phase::Answered => return,
+            Phase::Open => &abnormal,
+            Phase::Closing(farewell) | Phase::Closed(farewell) => farewell,
+        };
+        let closed = Closed {
+            code: farewell.code,
+            reason: &farewell.reason,
+            by_peer: farewell.by_peer,
+            clean: farewell.clean && cause.is_clean(),
+            cause,
+        };
+        self.handler.on_close(cx, &closed);
+    }
+}
+
+/// After a close frame no other may follow, so there is nothing to say to the peer any more.
+#[cold]
+fn fail(error: impl Into<ProtocolError>) -> Failure {
+    Failure::peer(error.into())
+}

@@ -1,0 +1,16 @@
+//! The loop on the network in memory: what no kernel can be made to do, or not in that order.
+
+mod accepting;
+mod closing;
+mod connecting;
+mod draining;
+mod events;
+mod fairness;
+mod memory;
+mod posting;
+mod reading;
+mod spy;
+mod switching;
+mod timers;
+mod world;
+mod writing;
