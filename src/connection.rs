@@ -194,7 +194,7 @@ impl<S: Stream> Connection<S> {
     /// Serves what no event announces: see [`Core::ready`].
     pub(crate) fn on_ready(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::QUEUED);
-        if self.is_open() && self.link.flags.contains(Flag::REOFFER) {
+        if self.may_reoffer() {
             let status = self.settle(core, shop, Outcome::GoOn);
             if status != Status::Alive {
                 return status;
@@ -208,6 +208,11 @@ impl<S: Stream> Connection<S> {
             }
         }
         if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
+    }
+
+    /// Whether the unconsumed rest is to be offered again: not while the peer does not take its output.
+    fn may_reoffer(&self) -> bool {
+        self.link.flags.contains(Flag::REOFFER) && !self.link.flags.contains(Flag::HELD) && self.is_open()
     }
 
     /// Puts this connection on the ready list.
@@ -276,7 +281,7 @@ impl<S: Stream> Connection<S> {
                 } else {
                     self.switch(core, &mut shop.out, to)
                 };
-            } else if self.link.flags.contains(Flag::REOFFER) && !offered {
+            } else if self.may_reoffer() && !offered {
                 self.link.flags.remove(Flag::REOFFER);
                 offered = true;
                 outcome = self.offer(core, &mut shop.out);

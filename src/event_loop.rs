@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::connection::{Connection, Status, Workshop};
 use crate::driver::{Driver, MioDriver, Ready};
 use crate::handle::{Handle, Remote};
+use crate::link::Flag;
 use crate::udp::{DatagramWorkshop, UdpEndpoint, UdpStatus};
 use crate::{Core, Counters, EndpointId, Limits, Time, TimerId};
 
@@ -132,7 +133,7 @@ impl<D: Driver> EventLoop<D> {
     /// 2. Poll.
     /// 3. Read the clock, once.
     /// 4. Events, each connection at most one read.
-    /// 5. The ready list: those with more to read than fitted, or who may go on.
+    /// 5. The ready list of the turn before: those with more to read than fitted, or who may go on.
     /// 6. Due timers, collected first, then run by deadline.
     /// 7. What handles asked for, then what callbacks asked for.
     /// 8. Letters: one visit a target. Letters written on the way wait for the next turn.
@@ -151,6 +152,7 @@ impl<D: Driver> EventLoop<D> {
         let sleep = self.sleep_for(timeout);
         self.driver.poll(sleep, &mut self.events)?;
         self.core.now = self.driver.now();
+        std::mem::swap(&mut self.core.ready, &mut self.ready);
         self.serve_events();
         self.serve_ready();
         self.fire_timers();
@@ -240,6 +242,7 @@ impl<D: Driver> EventLoop<D> {
                     }
                 }
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
+                Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
                 Some(Entry::Listener(_)) => self.accept(id),
                 None => {} // it closed after the poll that found it ready
             }
@@ -250,11 +253,10 @@ impl<D: Driver> EventLoop<D> {
 
     /// Step 5.
     fn serve_ready(&mut self) {
-        if self.core.ready.is_empty() {
+        if self.ready.is_empty() {
             return;
         }
         let mut ready = std::mem::take(&mut self.ready);
-        std::mem::swap(&mut self.core.ready, &mut ready);
         for id in ready.drain(..) {
             match self.entries.get_mut(id) {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.on_ready(core, shop)),

@@ -79,7 +79,9 @@ impl<K: Socket> UdpEndpoint<K> {
         }
         if ready.readable || ready.error {
             self.link.flags.insert(Flag::READABLE);
-            return self.read(core, shop);
+            if !self.link.flags.contains(Flag::QUEUED) {
+                return self.read(core, shop);
+            }
         }
         UdpStatus::Alive
     }

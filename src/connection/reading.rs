@@ -30,7 +30,9 @@ impl<S: Stream> Connection<S> {
                 return status;
             }
         }
-        if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
+        // Who is on the ready list has its turn there: one read a turn.
+        let may_read = self.may_read() && !self.link.flags.contains(Flag::QUEUED);
+        if may_read && self.link.flags.contains(Flag::READABLE) { self.read(core, shop) } else { Status::Alive }
     }
 
     /// Whether input is wanted: by the protocol, or to be discarded.

@@ -104,7 +104,7 @@ impl<S: Stream> Connection<S> {
     /// What follows when output was written: the backlog's box goes, a drain is announced, a
     /// half-close or close that waited for it is carried out.
     pub(super) fn after_output(&mut self, core: &mut Core) -> Status {
-        if self.owes_drain(core) || (self.link.flags.contains(Flag::REOFFER) && self.is_open()) {
+        if self.owes_drain(core) || self.may_reoffer() {
             self.queue(core);
         }
         if self.backlog_len() > 0 {

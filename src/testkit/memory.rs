@@ -327,7 +327,10 @@ impl Stream for MemoryStream {
         {
             let stream = &mut self.state.borrow_mut().streams[self.index];
             stream.writes += 1;
-            if stream.broken.is_some() || stream.write_shut {
+            if let Some(kind) = stream.broken {
+                return Err(kind.into());
+            }
+            if stream.write_shut {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             if stream.window == 0 {

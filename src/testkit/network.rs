@@ -131,6 +131,12 @@ impl Network {
         self.state.borrow_mut().ready.push(ready);
     }
 
+    /// Takes what the next poll would report, to raise it otherwise or not at all.
+    #[must_use]
+    pub fn take_events(&self) -> Vec<Ready> {
+        std::mem::take(&mut self.state.borrow_mut().ready)
+    }
+
     /// Sends a datagram to the UDP socket bound to `to`. False if there is none.
     pub fn send_datagram(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
         self.push_datagram(to, Ok((payload.to_vec(), from)))
