@@ -5,11 +5,9 @@
 //! cargo run --example client -- --udp 127.0.0.1:7001 < lines.txt
 //! ```
 
-use std::cell::Cell;
-use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::{process::ExitCode, rc::Rc, time::Duration, vec};
+use std::{cell::Cell, error::Error, process::ExitCode, rc::Rc, time::Duration, vec};
 
 use clap::Parser;
 use switchboard::{

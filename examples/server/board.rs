@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
 use switchboard::{ConnectionId, Core, Counters, EventLoop, ListenerId, SocketId, Time};
 use switchboard_heartbeat::Rtt;
 use switchboard_websocket::SharedText;
+
+use crate::frame::{BeatRow, Frame, Heartbeats, ProtocolRow};
 
 /// Round-trip times that the page is told of at a time.
 const ROWS: usize = 50;
@@ -31,7 +32,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) source: Source,
     /// What its events are called.
-    events: &'static str,
+    pub(crate) events: &'static str,
 }
 
 /// Whose counters are an endpoint's.
@@ -41,10 +42,11 @@ pub(crate) enum Source {
     Socket(SocketId),
 }
 
-struct Timed {
-    protocol: &'static str,
-    peer: SocketAddr,
-    rtt: Rtt,
+/// A connection with a round-trip time.
+pub(crate) struct Timed {
+    pub(crate) protocol: &'static str,
+    pub(crate) peer: SocketAddr,
+    pub(crate) rtt: Rtt,
 }
 
 impl Board {
@@ -110,10 +112,10 @@ impl Board {
         let frame = Frame {
             uptime_ms: core.now().saturating_since(Time::ZERO).as_millis(),
             max_message: self.max_message,
-            protocols: self.endpoints.borrow().iter().map(|endpoint| endpoint.row(core, self.messages.get())).collect(),
+            protocols: self.endpoints().iter().map(|it| ProtocolRow::new(it, core, self.messages.get())).collect(),
             heartbeats: Heartbeats {
                 total: timed.len(),
-                rows: slowest.into_iter().map(|(id, timed)| timed.row(*id)).collect(),
+                rows: slowest.into_iter().map(|(id, timed)| BeatRow::new(*id, timed)).collect(),
             },
         };
         serde_json::to_string(&frame).unwrap_or_default() // it has no map with keys that JSON can't have
@@ -127,81 +129,4 @@ impl Endpoint {
             Source::Socket(socket) => core.socket_counters(socket),
         }
     }
-
-    fn row(&self, core: &Core, messages: u64) -> ProtocolRow {
-        let counters = self.counters(core);
-        let (open, total) = match self.source {
-            Source::Listener(_) => (Some(counters.open()), counters.opened),
-            Source::Socket(_) => (None, counters.datagrams_in),
-        };
-        ProtocolRow {
-            name: self.name,
-            address: self.address,
-            events: self.events,
-            open,
-            total,
-            refused: counters.refused + counters.accept_errors,
-            dropped: counters.datagrams_dropped,
-            bytes_in: counters.bytes_in,
-            bytes_out: counters.bytes_out,
-            events_in: match self.events {
-                "messages" => messages,
-                "datagrams" => counters.datagrams_in,
-                _ => counters.reads,
-            },
-        }
-    }
-}
-
-impl Timed {
-    fn row(&self, id: ConnectionId) -> BeatRow {
-        let Rtt { last, smoothed, worst } = self.rtt;
-        BeatRow {
-            id: id.to_string(),
-            protocol: self.protocol,
-            peer: self.peer,
-            last_us: last.as_micros(),
-            smoothed_us: smoothed.as_micros(),
-            worst_us: worst.as_micros(),
-        }
-    }
-}
-
-/// The JSON of a frame; `page.html` says what it means.
-#[derive(Serialize)]
-struct Frame {
-    uptime_ms: u128,
-    max_message: usize,
-    protocols: Vec<ProtocolRow>,
-    heartbeats: Heartbeats,
-}
-
-#[derive(Serialize)]
-struct ProtocolRow {
-    name: &'static str,
-    address: SocketAddr,
-    events: &'static str,
-    open: Option<u64>,
-    total: u64,
-    refused: u64,
-    dropped: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    events_in: u64,
-}
-
-#[derive(Serialize)]
-struct Heartbeats {
-    total: usize,
-    rows: Vec<BeatRow>,
-}
-
-#[derive(Serialize)]
-struct BeatRow {
-    id: String,
-    protocol: &'static str,
-    peer: SocketAddr,
-    last_us: u128,
-    smoothed_us: u128,
-    worst_us: u128,
 }

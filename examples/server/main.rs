@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `options.rs` | the command line, and the limits it makes |
 //! | `board.rs` | what the page is told: counters and round-trip times |
+//! | `frame.rs` | the same as JSON |
 //! | `watch.rs` | a layer around every protocol: tells the board, and prints a line a connection if asked |
 //! | `web.rs` | the WebSocket application: `/echo`, `/feed` and the page |
 //! | `page.rs` | the page's HTTP answer |
@@ -27,6 +28,7 @@ use switchboard_heartbeat::{Heartbeat, IdleTimeout, PingPong};
 use switchboard_websocket::WebSocket;
 
 mod board;
+mod frame;
 mod options;
 mod page;
 mod signals;

@@ -14,7 +14,7 @@ use crate::udp::UdpEndpoint;
 use crate::{ConnectionId, Counters, EndpointId, ListenOptions, ListenerId, Protocol, SocketId};
 
 impl<D: Driver> EventLoop<D> {
-    /// Opens an outgoing TCP connection: see [`Core::connect`].
+    /// Opens an outgoing TCP connection: see [`Core::connect`](crate::Core::connect).
     pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
         self.core().connect(address, protocol)
     }

@@ -5,9 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use switchboard::Limits;
 use switchboard::driver::AcceptError;
 use switchboard::testkit::Peer;
-use switchboard::Limits;
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};

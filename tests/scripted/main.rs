@@ -3,6 +3,7 @@
 mod accepting;
 mod closing;
 mod connecting;
+mod datagrams;
 mod draining;
 mod events;
 mod fairness;

@@ -60,7 +60,7 @@ fn wait_for_holds_the_next_call_until_enough_is_there() {
 
 #[test]
 fn who_waits_for_more_than_the_receive_buffer_holds_is_closed() {
-    let limits = Limits { receive_buffer: 1000, ..Limits::default() };
+    let limits = Limits { receive_buffer: 1000, read_budget: 1000, ..Limits::default() };
     let mut harness = Harness::with_limits(
         Spy::new("greedy", &Log::default()).on_data(|_, input| {
             input.wait_for(1001);
@@ -78,7 +78,7 @@ fn who_waits_for_more_than_the_receive_buffer_holds_is_closed() {
 
 #[test]
 fn who_never_consumes_is_closed_at_the_receive_buffers_limit() {
-    let limits = Limits { receive_buffer: 10_000, ..Limits::default() };
+    let limits = Limits { receive_buffer: 10_000, read_budget: 10_000, ..Limits::default() };
     let deaf = Spy::new("deaf", &Log::default()).on_data(|_, _| Ok(()));
     let mut harness = Harness::with_limits(deaf, limits);
     harness.feed(&[0; 4000]);

@@ -93,10 +93,7 @@ fn a_switch_from_a_message_hands_over_what_was_left() {
     let mut harness = Harness::new(old);
     harness.feed(b"left");
     harness.post(switchboard::Message::user(())).unwrap();
-    assert_eq!(
-        log.take()[2..],
-        ["old message", "old close: another protocol took over", "new open", "new data left"]
-    );
+    assert_eq!(log.take()[2..], ["old message", "old close: another protocol took over", "new open", "new data left"]);
     harness.feed(b"more");
     assert_eq!(log.take(), ["new data more"]);
 }
@@ -156,7 +153,13 @@ fn a_switch_while_the_loop_drains_tells_the_next_one() {
     harness.shutdown(Duration::from_secs(1));
     assert_eq!(
         log.take()[1..],
-        ["old shutdown", "old close: another protocol took over", "new open", "new shutdown", "new close: closed by this side"]
+        [
+            "old shutdown",
+            "old close: another protocol took over",
+            "new open",
+            "new shutdown",
+            "new close: closed by this side"
+        ]
     );
 }
 

@@ -63,7 +63,8 @@ fn timers_fire_in_the_order_of_their_deadlines_however_late_the_turn() {
     world.network.advance(Duration::from_secs(100)); // and one turn sees them all
     world.settle();
     for (owner, id) in ids.into_iter().enumerate() {
-        let fired: Vec<TimerId> = world.event_loop.protocol::<Alarm>(id).unwrap().fired.iter().map(|&(timer, _)| timer).collect();
+        let fired: Vec<TimerId> =
+            world.event_loop.protocol::<Alarm>(id).unwrap().fired.iter().map(|&(timer, _)| timer).collect();
         let expected: Vec<TimerId> = set.iter().filter(|&&(_, of, _)| of == owner).map(|&(.., timer)| timer).collect();
         assert_eq!(fired, expected);
     }
@@ -123,11 +124,14 @@ fn a_connection_that_ends_in_a_batch_takes_its_due_timers_along() {
     let log = Log::default();
     let mut world = World::new();
     let victim = world.event_loop.connect(address(1), Spy::new("victim", &log));
-    let killer = world.event_loop.connect(address(1), Spy::new("killer", &log).on_timer(|cx, _| {
-        cx.set_timer(Duration::ZERO);
-        cx.abort();
-        Ok(())
-    }));
+    let killer = world.event_loop.connect(
+        address(1),
+        Spy::new("killer", &log).on_timer(|cx, _| {
+            cx.set_timer(Duration::ZERO);
+            cx.abort();
+            Ok(())
+        }),
+    );
     world.settle();
     for _ in 0..2 {
         world.network.next_outgoing().unwrap().establish();
@@ -142,7 +146,13 @@ fn a_connection_that_ends_in_a_batch_takes_its_due_timers_along() {
     world.settle();
     assert_eq!(
         log.take(),
-        ["killer timer", "killer close: aborted by this side, 0 bytes unsent", "victim timer", "victim timer", "victim timer"]
+        [
+            "killer timer",
+            "killer close: aborted by this side, 0 bytes unsent",
+            "victim timer",
+            "victim timer",
+            "victim timer"
+        ]
     );
     assert_eq!(world.event_loop.core().armed_timers(), 0);
 }
@@ -228,7 +238,7 @@ fn who_sets_a_timer_for_now_in_every_callback_gets_one_a_turn() {
 fn ten_thousand_timers_go_with_their_connection() {
     let mut harness = Harness::new(Alarm::default());
     harness.with(|cx| {
-        for n in 0..10_000 {
+        for n in 1..=10_000 {
             cx.set_timer(millis(n));
         }
     });

@@ -132,7 +132,8 @@ fn a_drain_that_asks_again_is_told_again() {
         }
         Ok(())
     };
-    let mut harness = Harness::with_limits(Spy::new("it", &Log::default()).on_open(produce.clone()).on_drain(produce), small());
+    let mut harness =
+        Harness::with_limits(Spy::new("it", &Log::default()).on_open(produce.clone()).on_drain(produce), small());
     assert_eq!(harness.take_sent().len(), 30_000);
     assert_eq!(sent.get(), 100);
 }

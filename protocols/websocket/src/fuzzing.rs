@@ -1,7 +1,7 @@
 //! What the fuzz targets run, in the crate so that stable tests replay their seeds. Not part of the public interface.
 
 use crate::close::{self, CloseCode};
-use crate::frame::{Header, OpCode, Receiver, Role, parse};
+use crate::frame::{FrameError, Header, OpCode, Receiver, Role, WholeMessage, parse, whole_message, write_unmasked};
 use crate::{mask, utf8};
 
 /// Takes `data` as a receiver's state (the first byte) and what it receives, and checks every frame of it against a
@@ -15,6 +15,9 @@ pub fn frame(data: &[u8]) {
     let mut receiver = Receiver { role, in_message: state & 2 != 0 };
     while !rest.is_empty() {
         let parsed = parse(rest, receiver);
+        if receiver == (Receiver { role: Role::Server, in_message: false }) {
+            assert_eq!(whole_message(rest), naive_whole_message(rest, parsed));
+        }
         match naive_header(rest, receiver) {
             Naive::Bad => {
                 assert!(parsed.is_err(), "{parsed:?} of what is forbidden");
@@ -27,6 +30,11 @@ pub fn frame(data: &[u8]) {
             Naive::Header(header, length) => {
                 assert_eq!(parsed, Ok(Some((header, length))));
                 assert_eq!(&*header.encode(), &rest[..length], "a header has one form only");
+                if let (Header { fin: true, mask: None, .. }, Ok(payload)) = (header, usize::try_from(header.payload)) {
+                    let mut written = vec![1, 2, 3];
+                    write_unmasked(header.opcode, payload, &mut written);
+                    assert_eq!(&written[3..], &rest[..length]);
+                }
                 rest = &rest[length..];
                 let here = usize::try_from(header.payload).unwrap_or(usize::MAX).min(rest.len());
                 let (payload, after) = rest.split_at(here);
@@ -38,6 +46,14 @@ pub fn frame(data: &[u8]) {
             }
         }
     }
+}
+
+/// What the short way to whole messages should find, by the long one.
+fn naive_whole_message(rest: &[u8], parsed: Result<Option<(Header, usize)>, FrameError>) -> Option<WholeMessage> {
+    let (header, start) = parsed.ok()??;
+    let end = start.checked_add(usize::try_from(header.payload).ok()?)?;
+    let whole = header.fin && !header.opcode.is_control() && end <= rest.len();
+    whole.then_some(WholeMessage { opcode: header.opcode, key: header.mask?, start, end })
 }
 
 /// Unmasks and checks what is there of a payload, in one and in two parts.

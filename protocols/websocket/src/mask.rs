@@ -50,10 +50,7 @@ fn apply_short(payload: &mut [u8], key: Key) {
 
 #[inline(never)]
 fn apply_long(payload: &mut [u8], key: Key) {
-    let mut wide = [0; BLOCK];
-    for (byte, key) in wide.iter_mut().zip(key.iter().cycle()) {
-        *byte = *key;
-    }
+    let wide: [u8; BLOCK] = std::array::from_fn(|index| key[index % 4]);
     let (blocks, rest) = payload.as_chunks_mut::<BLOCK>();
     for block in blocks {
         for (byte, key) in block.iter_mut().zip(wide) {

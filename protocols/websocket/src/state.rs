@@ -11,7 +11,7 @@ use crate::Settings;
 use crate::assembly::Assembly;
 use crate::close::{self, CloseCode};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{Header, OpCode};
+use crate::frame::{self, OpCode};
 use crate::handshake::Scanner;
 
 /// Where in its life the connection is.
@@ -105,16 +105,20 @@ impl State {
     /// (RFC 6455 §5.5.1).
     #[inline]
     pub(crate) fn send(&self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
-        if self.is_open() {
-            send_header(cx, opcode, payload.len());
+        if self.is_open()
+            && let Some(out) = cx.send_buffer()
+        {
+            frame::write_unmasked(opcode, payload.len(), out);
             cx.send(payload);
         }
     }
 
     /// The same without copying the payload.
     pub(crate) fn send_shared(&self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
-        if self.is_open() {
-            send_header(cx, opcode, payload.len());
+        if self.is_open()
+            && let Some(out) = cx.send_buffer()
+        {
+            frame::write_unmasked(opcode, payload.len(), out);
             cx.send_shared(payload);
         }
     }
@@ -201,9 +205,4 @@ impl State {
 pub(crate) fn release(cx: &mut Context<'_>) {
     // Holding nothing can't be more than the loop may.
     let _ = cx.hold(0);
-}
-
-#[inline]
-fn send_header(cx: &mut Context<'_>, opcode: OpCode, payload: usize) {
-    cx.send(&Header::unmasked(opcode, payload as u64).encode());
 }

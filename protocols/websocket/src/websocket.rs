@@ -12,7 +12,7 @@ use switchboard_heartbeat::{Beat, Rtt, Tick};
 use crate::assembly::Assembly;
 use crate::close::CloseCode;
 use crate::error::{MessageLimit, ProtocolError};
-use crate::frame::{self, Header, OpCode, Receiver, Role};
+use crate::frame::{self, Header, OpCode, Receiver, Role, WholeMessage};
 use crate::state::{self, Phase, State};
 use crate::{Handler, Message, Peer, Post, Settings, mask, utf8};
 
@@ -60,7 +60,7 @@ impl<H: Handler> WebSocket<H> {
 
     /// Handles what has arrived on an open WebSocket, message by message.
     pub(crate) fn on_frames(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        loop {
+        while !input.is_empty() {
             if !self.whole_message(cx, input)? && !self.part(cx, input)? {
                 return Ok(());
             }
@@ -74,29 +74,28 @@ impl<H: Handler> WebSocket<H> {
                 return self.hold(cx);
             }
         }
+        Ok(())
     }
 
     /// The hot path: a message in one frame, all of it here. False if what comes next is something else.
     #[inline]
     fn whole_message(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        const BETWEEN: Receiver = Receiver { role: Role::Server, in_message: false };
         if self.state.assembly.is_some() {
             return Ok(false);
         }
-        let Ok(Some((header, start))) = frame::parse(input, BETWEEN) else { return Ok(false) };
-        let Header { fin: true, opcode: OpCode::Text | OpCode::Binary, mask: Some(key), payload } = header else {
+        let Some(WholeMessage { opcode, key, start, end }) = frame::whole_message(input) else { return Ok(false) };
+        if end - start > self.state.settings.max_message {
             return Ok(false);
-        };
-        let most = (input.len() - start).min(self.state.settings.max_message);
-        let Some(length) = usize::try_from(payload).ok().filter(|length| *length <= most) else { return Ok(false) };
-        let payload = &mut input.take(start + length)[start..];
+        }
+        let payload = &mut input.take(end)[start..];
         mask::apply(payload, key);
-        let message = match header.opcode {
-            OpCode::Text => match utf8::check(payload) {
+        let message = if opcode == OpCode::Text {
+            match utf8::check(payload) {
                 Ok(text) => Message::Text(text),
                 Err(error) => return Err(self.state.refuse(cx, error)),
-            },
-            _ => Message::Binary(payload),
+            }
+        } else {
+            Message::Binary(payload)
         };
         self.deliver(cx, message)?;
         Ok(true)

@@ -10,7 +10,7 @@ use switchboard_websocket::frame::{FrameError, OpCode};
 use switchboard_websocket::utf8::InvalidUtf8;
 
 /// A stream with every kind of frame, and what comes of it.
-fn stream() -> (Vec<u8>, Vec<&'static str>, Vec<(OpCode, Vec<u8>)>) {
+fn stream() -> (Vec<u8>, Vec<&'static str>, Frames) {
     let bytes = [
         text("whole"),
         ping("one"),

@@ -17,6 +17,9 @@ pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websoc
 
 const KEY: mask::Key = [0x37, 0xfa, 0x21, 0x3d];
 
+/// Frames as they were received, in order.
+pub type Frames = Vec<(OpCode, Vec<u8>)>;
+
 /// What a handler was told, in words.
 pub type Log = Rc<RefCell<Vec<String>>>;
 
@@ -166,7 +169,7 @@ impl Client {
     }
 
     /// The frames sent since this was last asked, checked as a client would.
-    pub fn frames(&mut self) -> Vec<(OpCode, Vec<u8>)> {
+    pub fn frames(&mut self) -> Frames {
         server_frames(&self.harness.take_sent())
     }
 
@@ -219,7 +222,7 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 }
 
 /// Whole unfragmented frames, and nothing else.
-pub fn server_frames(mut bytes: &[u8]) -> Vec<(OpCode, Vec<u8>)> {
+pub fn server_frames(mut bytes: &[u8]) -> Frames {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let client = Receiver { role: Role::Client, in_message: false };
