@@ -126,7 +126,8 @@ impl Outbox {
     /// Moves everything that waits out of here, behind what waits in `self`.
     pub(crate) fn append(&mut self, other: &mut Self) {
         self.compact();
-        if self.is_empty() && other.flat.len() > COMPACT_FROM {
+        // A large buffer is handed over rather than copied, if it is not mostly empty.
+        if self.is_empty() && other.flat.len() > COMPACT_FROM && other.flat.len() >= other.flat.capacity() / 2 {
             std::mem::swap(&mut self.flat, &mut other.flat);
             std::mem::swap(&mut self.shared, &mut other.shared);
             (self.written, other.written) = (other.written, 0);
@@ -200,18 +201,25 @@ impl Outbox {
         let left = self.len();
         if left == 0 {
             self.clear();
+        } else {
+            self.compact();
         }
         left
     }
 
-    /// Cuts what is written off the front, when that is much of it.
+    /// Cuts what is written off the front, when that is much of it, and gives back capacity that the
+    /// rest does not need.
     fn compact(&mut self) {
-        if self.written >= COMPACT_FROM && self.written >= self.flat.len() / 2 {
-            self.flat.drain(..self.written);
-            for shared in &mut self.shared {
-                shared.at -= self.written;
-            }
-            self.written = 0;
+        if self.written < COMPACT_FROM || self.written < self.flat.len() / 2 {
+            return;
+        }
+        self.flat.drain(..self.written);
+        for shared in &mut self.shared {
+            shared.at -= self.written;
+        }
+        self.written = 0;
+        if self.flat.len() < self.flat.capacity() / 4 {
+            self.flat.shrink_to(self.keep.max(self.flat.len()));
         }
     }
 }

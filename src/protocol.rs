@@ -50,7 +50,7 @@ pub trait Protocol: Any {
     }
 
     /// Bytes have arrived. Consume what is understood; what is left is offered again, with more
-    /// behind it.
+    /// behind it (or as it is, when waiting output has drained).
     ///
     /// # Errors
     ///

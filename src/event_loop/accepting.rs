@@ -23,7 +23,6 @@ impl<D: Driver> EventLoop<D> {
                 }
                 return;
             }
-            listener.link.flags.remove(Flag::HELD);
             let counters = listener.link.counters;
             let (stream, peer) = match self.driver.accept(&mut listener.listener) {
                 Ok(accepted) => accepted,
@@ -117,8 +116,18 @@ impl<D: Driver> EventLoop<D> {
         self.core.timers.cancel_depths(&mut connection.link.timers, 0..=LOOP_DEPTH);
         self.driver.close(connection.stream, status == Status::Gone { abort: true });
         self.core.connections -= 1;
-        self.core.ready.append(&mut self.full);
+        self.admit();
         self.release(id);
+    }
+
+    /// A connection has gone: listeners that waited for that may accept again.
+    fn admit(&mut self) {
+        for id in self.full.drain(..) {
+            if let Some(Entry::Listener(listener)) = self.entries.get_mut(id) {
+                listener.link.flags.remove(Flag::HELD);
+                self.core.ready.push(id);
+            }
+        }
     }
 
     pub(super) fn remove_socket(&mut self, id: EndpointId) {

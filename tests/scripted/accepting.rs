@@ -152,6 +152,25 @@ fn at_the_limit_every_listener_waits_and_every_listener_resumes() {
 }
 
 #[test]
+fn at_the_limit_listeners_share_what_becomes_free() {
+    let mut world = World::with_limits(Limits { connections: 1, ..Limits::default() });
+    world.listen(|| TcpEcho);
+    world.event_loop.listen(address(9), |_| Some(TcpEcho)).unwrap();
+    let mut waiting: Vec<Peer> =
+        (0..20).map(|n| world.network.connect(address(if n % 2 == 0 { PORT } else { 9 })).unwrap()).collect();
+    world.settle();
+    // Each time the one that was accepted goes, somebody else must come.
+    while !waiting.is_empty() {
+        let served = waiting.iter().position(|peer| peer.id().is_some());
+        let served = waiting.remove(served.unwrap_or_else(|| panic!("{} wait for ever", waiting.len())));
+        assert!(echoes(&mut world, &served));
+        served.finish();
+        world.settle();
+    }
+    world.assert_nothing_left();
+}
+
+#[test]
 fn an_outgoing_connection_that_fails_makes_room_for_accepting() {
     let mut world = World::with_limits(Limits { connections: 1, ..Limits::default() });
     world.listen(|| TcpEcho);

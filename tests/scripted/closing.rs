@@ -64,16 +64,31 @@ fn who_goes_on_sending_is_discarded_up_to_a_bound() {
     let limits = Limits { linger_bytes: 10_000, ..Limits::default() };
     let mut harness = Harness::with_limits(strict(), limits);
     harness.feed(b"x");
-    harness.feed(&[0; 10_000]);
-    assert!(!harness.peer().is_closed());
     for _ in 0..100 {
         harness.feed(&[0; 10_000]);
     }
+    assert!(!harness.peer().is_closed(), "not read any more, but not reset either: the last words have their time");
     harness.advance(Duration::from_secs(2));
     assert!(harness.peer().is_closed());
     let discarded = harness.core().counters().bytes_discarded;
     assert!(discarded <= 10_000 + 10_000 + 1, "{discarded} bytes read for nothing");
     assert_eq!(harness.core().open_connections(), 0);
+}
+
+#[test]
+fn what_was_discarded_while_output_waited_does_not_shorten_the_last_words_time() {
+    let limits = Limits { linger_bytes: 10_000, ..Limits::default() };
+    let mut harness = Harness::with_limits(strict(), limits);
+    harness.set_window(0);
+    harness.feed(b"x");
+    for _ in 0..10 {
+        harness.feed(&[0; 5000]);
+    }
+    harness.set_window(1000);
+    assert_eq!(harness.take_sent(), b"ERR no\n");
+    assert!(harness.saw_eof() && !harness.peer().is_closed());
+    harness.advance(Duration::from_secs(2));
+    assert!(harness.peer().is_closed());
 }
 
 #[test]
@@ -268,15 +283,19 @@ fn close_and_abort_by_id_do_as_the_protocols_own() {
 }
 
 #[test]
-fn is_open_lasts_until_on_close() {
-    let mut harness = Harness::new(Spy::new("it", &Log::default()));
+fn an_id_takes_messages_until_its_connection_begins_to_close() {
+    let log = Log::default();
+    let mut harness = Harness::new(Spy::new("it", &log));
     let id = harness.id();
+    assert!(harness.core().is_open(id));
     harness.set_window(0);
     harness.with(|cx| {
         cx.send(b"wait");
         cx.close();
     });
-    assert!(harness.core().is_open(id), "its on_close is still to come");
-    harness.set_window(4);
     assert!(!harness.core().is_open(id));
+    assert!(harness.post(switchboard::Message::user(())).is_err(), "handed back, not lost");
+    assert_eq!(log.take(), ["it open"], "on_close comes when the output is out");
+    harness.set_window(4);
+    assert_eq!(log.take(), ["it close: closed by this side"]);
 }

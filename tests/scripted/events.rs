@@ -250,6 +250,30 @@ fn what_arrived_before_a_reset_is_still_delivered() {
 }
 
 #[test]
+fn an_error_alone_is_enough_to_notice_a_reset() {
+    let log = Log::default();
+    let mut harness = Harness::new(Spy::new("it", &log));
+    let key = EndpointId::from(harness.id()).key();
+    harness.peer().reset();
+    let _ = harness.network().take_events();
+    harness.network().raise(Ready { key, error: true, ..Ready::default() }); // no more is said of it
+    harness.settle();
+    assert_eq!(log.take()[1..], ["it close: connection broke: connection reset, 0 bytes unsent"]);
+}
+
+#[test]
+fn a_half_close_alone_is_enough_to_notice_it() {
+    let log = Log::default();
+    let mut harness = Harness::new(Spy::new("it", &log));
+    let key = EndpointId::from(harness.id()).key();
+    harness.peer().finish();
+    let _ = harness.network().take_events();
+    harness.network().raise(Ready { key, read_closed: true, ..Ready::default() });
+    harness.settle();
+    assert_eq!(log.take()[1..], ["it eof", "it close: closed by the peer"]);
+}
+
+#[test]
 fn a_reset_after_the_peers_half_close_is_noticed() {
     let log = Log::default();
     let mut harness = Harness::new(Spy::new("it", &log).on_eof(|_, _| Ok(())));

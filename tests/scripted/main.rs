@@ -1,6 +1,12 @@
 //! The loop on the network in memory: what no kernel can be made to do, or not in that order.
 
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
 mod accepting;
+mod chaos;
 mod closing;
 mod connecting;
 mod datagrams;

@@ -213,6 +213,48 @@ fn messages_that_make_a_target_slow_leave_the_rest_waiting() {
 }
 
 #[test]
+fn other_threads_wake_the_loop_once_however_much_they_ask() {
+    let log = Log::default();
+    let mut world = World::new();
+    let id = open(&mut world, Spy::new("it", &log));
+    let handle = world.event_loop.handle();
+    for round in 1..=3 {
+        for _ in 0..500 {
+            handle.post(id, letter("x")).unwrap();
+            handle.run(|_| ()).unwrap();
+        }
+        assert_eq!(world.network.wakes(), round);
+        assert!(world.is_busy());
+        log.take();
+        world.turn();
+        assert_eq!(log.len(), 500);
+        assert!(!world.is_busy());
+    }
+}
+
+#[test]
+fn a_burst_through_a_handle_may_be_longer_than_the_mailbox() {
+    let log = Log::default();
+    let mut world = World::with_limits(Limits { mailbox: 10, ..Limits::default() });
+    let id = open(&mut world, Spy::new("it", &log));
+    let handle = world.event_loop.handle();
+    for number in 0..1000 {
+        handle.post(id, letter(&number.to_string())).unwrap();
+    }
+    log.take();
+    world.settle();
+    let expected: Vec<String> = (0..1000).map(|number| format!("it message {number}")).collect();
+    assert_eq!(log.take(), expected);
+}
+
+#[test]
+fn a_listener_takes_no_messages() {
+    let mut world = World::new();
+    let listener = world.listen(|| Spy::new("it", &Log::default()));
+    assert!(world.event_loop.core().post(listener, letter("x")).is_err());
+}
+
+#[test]
 fn on_close_can_post_to_others() {
     let log = Log::default();
     let mut world = World::new();

@@ -8,9 +8,7 @@ use std::time::Duration;
 use switchboard::{EventLoop, Limits};
 use switchboard_echo::{TcpEcho, UdpEcho};
 
-use crate::common::{
-    PATIENCE, assert_nothing_left, drive, finish, pattern, read_to_end, round_trip, tcp, turn_until,
-};
+use crate::common::{PATIENCE, assert_nothing_left, drive, finish, pattern, read_to_end, round_trip, tcp, turn_until};
 use crate::pump::Pump;
 
 const MIB: usize = 1024 * 1024;

@@ -1,5 +1,7 @@
 //! The loop on the operating system's sockets: what people will run.
 
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

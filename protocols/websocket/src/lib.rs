@@ -1,4 +1,86 @@
-//! RFC 6455 WebSocket for the Switchboard runtime.
+//! RFC 6455 WebSocket for the [Switchboard](switchboard) runtime: the server role, strictly, on the runtime's public
+//! interface alone.
+//!
+//! An application is a [`Handler`], or a closure by [`message_fn`]; [`WebSocket`] is the protocol around it, one value a
+//! connection. What it may hold and how long it waits is in [`Settings`], all finite by default.
+//!
+//! ```
+//! use switchboard::{EventLoop, Failure};
+//! use switchboard_websocket::{CloseCode, Handler, Message, Peer, Request, Response, WebSocket};
+//!
+//! /// Counts, and shows the way to who comes with a browser.
+//! #[derive(Default)]
+//! struct Counter(u64);
+//!
+//! impl Handler for Counter {
+//!     fn on_http(&mut self, _: &mut Peer<'_, '_>, _: &Request<'_>) -> Response {
+//!         Response::html("<script>new WebSocket(location).onmessage = e => document.write(e.data)</script>")
+//!     }
+//!
+//!     fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+//!         peer.text("say something");
+//!         Ok(())
+//!     }
+//!
+//!     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+//!         match message {
+//!             Message::Text("bye") => return peer.close(CloseCode::NORMAL, "as you wish"),
+//!             Message::Text(text) => self.0 += text.chars().count() as u64,
+//!             Message::Binary(bytes) => self.0 += bytes.len() as u64,
+//!         }
+//!         peer.text(&self.0.to_string());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut event_loop = EventLoop::new()?;
+//! event_loop.listen("127.0.0.1:0", |_peer| Some(WebSocket::server(Counter::default())))?;
+//! # event_loop.handle().stop();
+//! event_loop.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What a connection does by itself
+//!
+//! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the same port goes to
+//!   [`Handler::on_http`].
+//! * **Messages**: one that lies whole in what was read is handed on where it lies, without a copy and without an
+//!   allocation. One that does not is put together in a buffer of its own, which grows with what has arrived (never by
+//!   what a header declares), counts against the loop's memory, and goes with the message: an idle connection holds no
+//!   buffer. An invalid header is refused at the octet that shows it, text at the first byte that can't be UTF-8, a
+//!   message that will be too long at the header that says so.
+//! * **Control frames**: pings are answered, close frames too; the closing handshake ends in every order, or by its
+//!   timeout.
+//! * **A heartbeat**: a ping every 30 s or so, and the end for a peer that was silent for 60 s. Any traffic proves life
+//!   and costs nothing; silence is not held against a peer that is not read, or still has output to take.
+//! * **Backpressure**: who does not take the answers is not read, within a read too, and so a flood of pings or of small
+//!   messages with large answers holds no more than [`Limits::high_water`](switchboard::Limits::high_water) and one
+//!   answer.
+//!
+//! # Sending from elsewhere
+//!
+//! Any protocol of the loop, and any thread by the loop's handle, posts a [`Post`] to the connection's id: it is sent
+//! as if the handler had. Other messages come to [`Handler::on_post`].
+//!
+//! # What failed
+//!
+//! | the peer gets | when | the cause in [`Closed`] |
+//! | --- | --- | --- |
+//! | 1002, 1007 | it broke the protocol | [`error::ProtocolError`] |
+//! | 1009 | a message is longer, or in more fragments, than [`Settings`] allow | [`error::MessageLimit`] |
+//! | 1011 | the handler failed | the handler's error |
+//! | 1013 | the loop has no memory left for its message | [`LimitExceeded`](switchboard::LimitExceeded) |
+//! | 1001 | the loop drains ([`Handler::on_shutdown`]) | |
+//! | nothing | it was silent too long | [`PeerSilent`](switchboard_heartbeat::PeerSilent) |
+//! | an HTTP status | the opening handshake failed | [`handshake::HandshakeError`], [`handshake::InvalidAnswer`] |
+//!
+//! # The pure parts
+//!
+//! [`frame`], [`mask`], [`utf8`], [`close`](mod@close) and [`handshake`] know no connection and no loop: bytes in, values
+//! out, for tools and tests of your own.
+//!
+//! Not here yet: the client role, extensions (permessage-deflate), messages in pieces.
+
 #![forbid(unsafe_code)]
 
 mod assembly;

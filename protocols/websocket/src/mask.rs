@@ -33,15 +33,11 @@ pub fn advance(key: Key, done: usize) -> Key {
 /// Inlined, since short messages are the ones in which a call would show.
 #[inline]
 fn apply_short(payload: &mut [u8], key: Key) {
-    let half = u32::from_ne_bytes(key);
-    let word = u64::from(half) << 32 | u64::from(half);
     let (words, rest) = payload.as_chunks_mut::<8>();
-    for chunk in words {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
-    }
+    apply_words(words, doubled(key));
     let (halves, rest) = rest.as_chunks_mut::<4>();
     for chunk in halves {
-        *chunk = (u32::from_ne_bytes(*chunk) ^ half).to_ne_bytes();
+        *chunk = (u32::from_ne_bytes(*chunk) ^ u32::from_ne_bytes(key)).to_ne_bytes();
     }
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
@@ -50,14 +46,25 @@ fn apply_short(payload: &mut [u8], key: Key) {
 
 #[inline(never)]
 fn apply_long(payload: &mut [u8], key: Key) {
-    let wide: [u8; BLOCK] = std::array::from_fn(|index| key[index % 4]);
     let (blocks, rest) = payload.as_chunks_mut::<BLOCK>();
     for block in blocks {
-        for (byte, key) in block.iter_mut().zip(wide) {
-            *byte ^= key;
-        }
+        apply_words(block.as_chunks_mut().0, doubled(key));
     }
     apply_short(rest, key);
+}
+
+#[inline]
+fn apply_words(words: &mut [[u8; 8]], key: u64) {
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+}
+
+/// The key twice, as the word that eight octets of it are in memory.
+#[inline]
+fn doubled(key: Key) -> u64 {
+    let half = u64::from(u32::from_ne_bytes(key));
+    half << 32 | half
 }
 
 #[cfg(test)]

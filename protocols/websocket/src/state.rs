@@ -14,6 +14,10 @@ use crate::error::{ProtocolError, UsageError};
 use crate::frame::{self, OpCode};
 use crate::handshake::Scanner;
 
+/// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
+/// one best is the loop's to know.
+const LARGE: usize = 4096;
+
 /// Where in its life the connection is.
 ///
 /// ```text
@@ -109,7 +113,11 @@ impl State {
             && let Some(out) = cx.send_buffer()
         {
             frame::write_unmasked(opcode, payload.len(), out);
-            cx.send(payload);
+            if payload.len() < LARGE {
+                out.extend_from_slice(payload);
+            } else {
+                cx.send(payload);
+            }
         }
     }
 

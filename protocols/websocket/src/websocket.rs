@@ -53,7 +53,8 @@ impl<H: Handler> WebSocket<H> {
         self.state.beat.rtt()
     }
 
-    /// The application and its peer, for who reaches the connection from outside its callbacks.
+    /// The application and its peer, for who reaches the connection from outside its callbacks, by
+    /// [`EventLoop::with_protocol`](switchboard::EventLoop::with_protocol).
     pub fn parts<'a, 'c>(&'a mut self, cx: &'a mut Context<'c>) -> (&'a mut H, Peer<'a, 'c>) {
         (&mut self.handler, Peer::new(cx, &mut self.state))
     }
@@ -317,7 +318,10 @@ impl<H: Handler> Protocol for WebSocket<H> {
             Phase::Open => match message.downcast() {
                 Ok(Post::Text(text)) => self.state.send_shared(cx, OpCode::Text, text.into_bytes()),
                 Ok(Post::Binary(bytes)) => self.state.send_shared(cx, OpCode::Binary, bytes),
-                Ok(Post::Close(code, reason)) => return self.state.close(cx, code, &reason),
+                Ok(Post::Close(code, reason)) => {
+                    let closed = self.state.close(cx, code, &reason);
+                    return self.handled(cx, closed);
+                }
                 Err(message) => {
                     let handled = self.handler.on_post(&mut Peer::new(cx, &mut self.state), message);
                     return self.handled(cx, handled);
@@ -342,5 +346,22 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
         self.say_closed(cx, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Idle connections are counted in tens of thousands: each is this, its handler, and the loop's entry for it.
+    #[test]
+    fn an_idle_connection_is_small() {
+        struct Nothing;
+        impl Handler for Nothing {
+            fn on_message(&mut self, _: &mut Peer<'_, '_>, _: Message<'_>) -> Result<(), Failure> {
+                Ok(())
+            }
+        }
+        assert!(size_of::<WebSocket<Nothing>>() <= 96, "{} bytes", size_of::<WebSocket<Nothing>>());
     }
 }

@@ -208,6 +208,11 @@ fn codes_that_may_not_be_sent_are_the_programs_mistake() {
     assert_eq!(client.frames(), [close_frame(1011, "")]);
 
     let mut client = Client::open();
+    client.harness.post(Post::Close(CloseCode(999), "".into())).unwrap();
+    assert_eq!(client.error::<UsageError>(), UsageError::CloseCode(CloseCode(999)));
+    assert_eq!(client.frames(), [close_frame(1011, "")]);
+
+    let mut client = Client::open();
     client.harness.post(Post::Close(CloseCode::NO_STATUS, "dropped with the code".into())).unwrap();
     assert_eq!(client.frames(), [(OpCode::Close, vec![])]);
     client.feed(frame(true, OpCode::Close, ""));

@@ -149,6 +149,10 @@ fn one_read_of_small_messages_does_not_answer_without_bound() {
     assert_eq!(client.take_log().len(), 997, "and then has its turn, in order, without a further event");
     assert_eq!(client.frames().len(), 1000);
     assert_eq!(client.held(), 0);
+
+    let mut client = amplifier(100_000);
+    client.feed(&requests);
+    assert_eq!(client.frames().len(), 1000, "nor does it stand still where the peer takes everything at once");
 }
 
 #[test]

@@ -113,6 +113,31 @@ fn any_chunking_of_any_damage_comes_to_the_same() {
     assert!(ended > 50, "the damage is noticed, now and then");
 }
 
+/// Any stream at all gives events or one error, never a panic, and never more memory than the limits allow.
+#[test]
+fn any_stream_at_all() {
+    let mut random = fastrand::Rng::with_seed(6);
+    let likely = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a, 0xfe, 0xff, 0x85, 0x83];
+    let settings = Settings { max_message: 500, max_fragments: 5, ..Settings::default() };
+    for round in 0..3000 {
+        let mut client = Client::open_with(settings.clone());
+        for _ in 0..random.usize(..8) {
+            let noise: Vec<u8> = (0..random.usize(..60))
+                .map(|_| if random.u8(..4) > 0 { likely[random.usize(..likely.len())] } else { random.u8(..) })
+                .collect();
+            let frames = [text("x"), frame(false, OpCode::Text, "y"), frame(true, OpCode::Continuation, "z"), noise];
+            client.feed(&frames[random.usize(..4)]);
+            assert!(client.held() < 6000, "round {round}: {} held", client.held());
+        }
+        let closed = client.harness.close_reason().map(|reason| reason.blame());
+        assert!(matches!(closed, None | Some(None | Some(Blame::Peer | Blame::Limit))), "round {round}: {closed:?}");
+        let frames = client.frames();
+        let behind = frames.iter().skip_while(|(opcode, _)| *opcode != OpCode::Close).count();
+        assert!(behind <= 1, "round {round}: nothing follows a close frame: {frames:?}");
+        assert_eq!(behind == 1, closed.is_some(), "round {round}: and none goes without one");
+    }
+}
+
 #[test]
 fn a_message_of_a_mebibyte_in_pieces() {
     let payload: Vec<u8> = (0..1 << 20).map(|index: u32| index.to_le_bytes()[0]).collect();

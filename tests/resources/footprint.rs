@@ -1,0 +1,82 @@
+//! Bytes on the heap for a connection that does nothing.
+
+use switchboard::{Context, Failure, Input, Protocol};
+use switchboard_echo::TcpEcho;
+use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
+
+use switchboard::EventLoop;
+
+use crate::common::{assert_nothing_left, drive, turn_until};
+use crate::crowd;
+use crate::gauge::{alone, heap};
+
+const CROWD: usize = 1000;
+
+/// The heap bytes of each of a crowd of connections, when all have come and spoken.
+fn footprint<P: Protocol>(mut protocol: impl FnMut() -> P + 'static) -> i64 {
+    let mut event_loop = EventLoop::new().unwrap();
+    let listener = event_loop.listen("127.0.0.1:0", move |_| Some(protocol())).unwrap();
+    let address = event_loop.local_addr(listener).unwrap();
+    let mut crowd = None;
+    let came = heap(|| {
+        crowd = Some(drive(&mut event_loop, || crowd::start(address, CROWD)));
+        turn_until(&mut event_loop, "all are accepted", |it| it.core().open_connections() == CROWD);
+    });
+    let left = heap(|| {
+        let mut crowd = crowd.take().unwrap();
+        drive(&mut event_loop, || crowd.order("vanish"));
+        assert_nothing_left(&mut event_loop);
+    });
+    let remains = came.change + left.change;
+    assert!(remains < 10_000, "{remains} bytes remain when all have left");
+    came.change / CROWD as i64
+}
+
+#[test]
+fn an_idle_tcp_echo_takes_little() {
+    let _alone = alone();
+    let each = footprint(|| TcpEcho);
+    println!("an idle TCP echo: {each} bytes");
+    assert!(each <= 250, "{each} bytes");
+}
+
+#[test]
+fn an_idle_heartbeat_with_its_timer_armed_takes_little() {
+    let _alone = alone();
+    let each = footprint(|| Heartbeat::new(Config::default()).around(PingPong::default()));
+    println!("an idle heartbeat, timer armed: {each} bytes");
+    assert!(each <= 500, "{each} bytes");
+}
+
+#[test]
+fn a_layer_and_its_timer_add_little() {
+    let _alone = alone();
+    let each = footprint(|| IdleTimeout::new(std::time::Duration::from_secs(3600)).around(TcpEcho));
+    println!("an idle TCP echo in an idle timeout: {each} bytes");
+    assert!(each <= 400, "{each} bytes");
+}
+
+/// Sets five timers.
+struct Alarms;
+
+impl Protocol for Alarms {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        for hours in 1..=5 {
+            cx.set_timer(std::time::Duration::from_secs(3600 * hours));
+        }
+        Ok(())
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        input.take_all();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_timer_takes_little() {
+    let _alone = alone();
+    let each = footprint(|| Alarms);
+    println!("an idle connection with five timers: {each} bytes");
+    assert!(each <= 700, "{each} bytes");
+}
