@@ -202,21 +202,12 @@ impl<S: Stream> Connection<S> {
         }
         if self.owes_drain(core) {
             self.link.flags.remove(Flag::DRAIN_OWED);
-            self.reoffer_later();
             let status = self.visit(core, shop, Protocol::on_drain);
             if status != Status::Alive {
                 return status;
             }
         }
         if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
-    }
-
-    /// Room has come: who left input because there was none is offered it again.
-    fn reoffer_later(&mut self) {
-        let unread = self.tail.is_some() || self.link.flags.contains(Flag::INNER_TAIL);
-        if unread && !self.link.flags.contains(Flag::PAUSED) {
-            self.link.flags.insert(Flag::REOFFER);
-        }
     }
 
     /// Whether the unconsumed rest is to be offered again: not while the peer does not take its output.

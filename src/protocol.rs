@@ -50,7 +50,9 @@ pub trait Protocol: Any {
     }
 
     /// Bytes have arrived. Consume what is understood; what is left is offered again, with more
-    /// behind it (or as it is, when waiting output has drained).
+    /// behind it. Whoever leaves input because there is no [room](Context::has_room) for the answers
+    /// calls [`pause_reading`](Context::pause_reading), and in `on_drain` [`resume_reading`](Context::resume_reading), which offers
+    /// it again as it is.
     ///
     /// # Errors
     ///

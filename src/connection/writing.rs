@@ -95,7 +95,6 @@ impl<S: Stream> Connection<S> {
         }
         if after <= core.limits.low_water && self.link.flags.contains(Flag::HELD) {
             self.link.flags.remove(Flag::HELD);
-            self.reoffer_later();
             self.expect_mail(core);
             self.queue(core); // what arrived meanwhile
         }

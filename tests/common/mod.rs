@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use switchboard::{EventLoop, Handle};
 
+pub(crate) mod web_socket;
+
 /// How long anything may take before a test says that it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 

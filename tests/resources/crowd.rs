@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use crate::common::{PATIENCE, finish, tcp};
+use crate::common::{PATIENCE, finish, round_trip, tcp, web_socket};
 use crate::gauge::need_descriptors;
 
 /// What marks this program's own lines among those of the test runner.
@@ -71,26 +71,43 @@ pub(crate) fn orders() -> impl Iterator<Item = String> {
     std::io::stdin().lines().map_while(Result::ok)
 }
 
-/// Starts a crowd of TCP clients.
-pub(crate) fn start(address: SocketAddr, size: usize) -> Process {
-    let arguments = [("CROWD_ADDRESS", address.to_string()), ("CROWD_SIZE", size.to_string())];
-    let mut crowd = Process::start("crowd::tcp_clients", &arguments);
+/// What a crowd speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speech {
+    Tcp,
+    WebSocket,
+}
+
+/// Starts a crowd, and returns when all have connected.
+pub(crate) fn start(speech: Speech, address: SocketAddr, size: usize) -> Process {
+    let arguments = [
+        ("CROWD_ADDRESS", address.to_string()),
+        ("CROWD_SIZE", size.to_string()),
+        ("CROWD_SPEECH", format!("{speech:?}")),
+    ];
+    let mut crowd = Process::start("crowd::clients", &arguments);
     assert_eq!(crowd.reply(), "connected");
     crowd
 }
 
 #[test]
 #[ignore = "the second process of other tests"]
-fn tcp_clients() {
+fn clients() {
     let Ok(address) = std::env::var("CROWD_ADDRESS") else { return };
     let address: SocketAddr = address.parse().unwrap();
     let size: usize = std::env::var("CROWD_SIZE").unwrap().parse().unwrap();
+    let is_web = std::env::var("CROWD_SPEECH").unwrap() == "WebSocket";
     need_descriptors(size as u64 + 100);
-    let mut streams: Vec<TcpStream> = (0..size).map(|_| tcp(address)).collect();
+    let connect = || if is_web { web_socket::open(address) } else { tcp(address) };
+    let mut streams: Vec<TcpStream> = (0..size).map(|_| connect()).collect();
     tell("connected");
     for order in orders() {
         match order.as_str() {
+            "echo" if is_web => web_echo(&mut streams),
             "echo" => echo(&mut streams),
+            "large" if is_web => streams.iter_mut().take(100).for_each(large_web_echo),
+            "large" => streams.iter_mut().take(100).for_each(large_echo),
+            "leave" if is_web => streams.drain(..).for_each(|mut stream| web_socket::close(&mut stream)),
             "leave" => streams.drain(..).for_each(|mut stream| assert_eq!(finish(&mut stream), b"")),
             "vanish" => streams.clear(),
             other => panic!("what is {other}?"),
@@ -99,14 +116,42 @@ fn tcp_clients() {
     }
 }
 
+fn word(number: usize) -> Vec<u8> {
+    format!("I am number {number:07}.").into_bytes()
+}
+
 /// All speak at once, then all listen.
 fn echo(streams: &mut [TcpStream]) {
     for (number, stream) in streams.iter_mut().enumerate() {
-        stream.write_all(format!("I am number {number:07}.").as_bytes()).unwrap();
+        stream.write_all(&word(number)).unwrap();
     }
     for (number, stream) in streams.iter_mut().enumerate() {
         let mut answer = [0; 20];
         stream.read_exact(&mut answer).unwrap();
-        assert_eq!(answer, format!("I am number {number:07}.").as_bytes());
+        assert_eq!(answer, *word(number));
     }
+}
+
+fn web_echo(streams: &mut [TcpStream]) {
+    for (number, stream) in streams.iter_mut().enumerate() {
+        stream.write_all(&web_socket::frame(web_socket::TEXT, &word(number))).unwrap();
+    }
+    for (number, stream) in streams.iter_mut().enumerate() {
+        assert_eq!(web_socket::read_message(stream), (web_socket::TEXT, word(number)));
+    }
+}
+
+/// A mebibyte there and back, in pieces that fit into the buffers on the way.
+fn large_echo(stream: &mut TcpStream) {
+    let piece = [7; 64 * 1024];
+    for _ in 0..16 {
+        assert!(round_trip(stream, &piece) == piece);
+    }
+}
+
+/// A message of a mebibyte there and back.
+fn large_web_echo(stream: &mut TcpStream) {
+    let payload = vec![7; 1 << 20];
+    stream.write_all(&web_socket::frame(web_socket::BINARY, &payload)).unwrap();
+    assert!(web_socket::read_message(stream) == (web_socket::BINARY, payload));
 }

@@ -6,8 +6,10 @@ use std::net::{TcpStream, UdpSocket};
 use switchboard::{EventLoop, Protocol};
 use switchboard_echo::{TcpEcho, UdpEcho};
 use switchboard_heartbeat::{Config, Heartbeat, PingPong};
+use switchboard_websocket::{WebSocket, message_fn};
 
-use crate::common::{PATIENCE, finish, tcp, turn_until};
+use crate::common::web_socket::{self, BINARY, PING, TEXT};
+use crate::common::{PATIENCE, drive, finish, tcp, turn_until};
 use crate::gauge::{alone, heap};
 
 /// A loop with one connection, all on this thread.
@@ -82,6 +84,34 @@ fn heartbeat_lines_allocate_nothing() {
 }
 
 #[test]
+fn a_web_socket_echo_allocates_nothing_a_message_and_reads_once_a_burst() {
+    let _alone = alone();
+    let (mut event_loop, mut stream) = connected(|| {
+        WebSocket::server(message_fn(|peer, message| {
+            peer.send(message);
+            Ok(())
+        }))
+    });
+    drive(&mut event_loop, || web_socket::shake_hands(&mut stream));
+    for (opcode, len, header) in [(TEXT, 20, 2), (BINARY, 20, 2), (TEXT, 1024, 4), (BINARY, 16_384, 4), (PING, 20, 2)] {
+        for depth in [1, 4] {
+            let burst = web_socket::frame(opcode, &vec![b'x'; len]).repeat(depth);
+            let mut answer = vec![0; (header + len) * depth];
+            for _ in 0..10 {
+                exchange(&mut event_loop, &mut stream, &burst, &mut answer);
+            }
+            let heap = heap(|| {
+                for _ in 0..300 {
+                    assert_eq!(exchange(&mut event_loop, &mut stream, &burst, &mut answer), 1, "reads a burst");
+                }
+            });
+            assert_eq!(heap.allocations, 0, "in 300 bursts of {depth} frames of {len} bytes, opcode {opcode}");
+            assert!(answer.ends_with(&vec![b'x'; len]));
+        }
+    }
+}
+
+#[test]
 fn a_udp_echo_allocates_nothing_a_datagram() {
     let _alone = alone();
     let mut event_loop = EventLoop::new().unwrap();
@@ -128,12 +158,5 @@ fn a_connection_that_has_gone_quiet_keeps_no_buffer() {
     println!("after an echo of 1 MiB: {} bytes more, {} allocations", heap.change, heap.allocations);
     assert!(heap.change.abs() < 1000, "{} bytes remain", heap.change);
     assert_eq!(event_loop.core().held_bytes(), 0);
-    let handle = event_loop.handle();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            assert_eq!(finish(&mut stream), b"");
-            handle.shutdown(PATIENCE).unwrap();
-        });
-        event_loop.run().unwrap();
-    });
+    assert_eq!(drive(&mut event_loop, || finish(&mut stream)), b"");
 }

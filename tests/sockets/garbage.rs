@@ -10,7 +10,7 @@ use switchboard_heartbeat::{Config, Heartbeat, PingPong};
 use crate::common::{PATIENCE, Sequence, assert_nothing_left, drive, finish, round_trip, tcp, turn_until};
 
 /// What strangers send to open ports, and what nobody would.
-fn garbage(sequence: &mut Sequence) -> Vec<Vec<u8>> {
+pub(crate) fn garbage(sequence: &mut Sequence) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [
         &b""[..],
         b"\0",
@@ -40,7 +40,7 @@ fn garbage(sequence: &mut Sequence) -> Vec<Vec<u8>> {
 
 /// Sends it in pieces, half-closes or not, reads what comes, and goes. Whatever the other side does
 /// is fine, but it must not leave the client waiting.
-fn throw(address: SocketAddr, bytes: &[u8], sequence: &mut Sequence) {
+pub(crate) fn throw(address: SocketAddr, bytes: &[u8], sequence: &mut Sequence) {
     let mut stream = tcp(address);
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -15,3 +15,4 @@ mod handles;
 mod last_words;
 mod pump;
 mod turning;
+mod web_socket;
