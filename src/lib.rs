@@ -25,6 +25,8 @@
 //! What it is not: an async runtime (callbacks, not futures), and no thread pool (one loop is one
 //! thread; run several loops to use several).
 
+#![forbid(unsafe_code)]
+
 mod connection;
 mod context;
 mod core;

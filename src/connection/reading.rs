@@ -47,19 +47,14 @@ impl<S: Stream> Connection<S> {
         if self.tail.is_some() || self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
             return self.read_slowly(core, shop);
         }
-        let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
         let count = match self.stream.read(&mut shop.read_buffer) {
             Ok(0) => return self.reached_eof(core, shop),
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        let counters = &mut core.counters[self.link.counters as usize];
-        counters.bytes_in += count as u64;
-        counters.reads += 1;
-        self.link.last_read = core.now;
-        if count < shop.read_buffer.len() && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
-            self.link.flags.remove(Flag::READABLE);
-        }
+        self.note_read(core, count, count < shop.read_buffer.len() && shop.short_means_drained);
+        // Only who lingers has none, and reads elsewhere.
+        let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
         let mut input = Input::new(&mut shop.read_buffer[..count]);
         let outside = self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len());
         let mut cx = Context {
@@ -97,6 +92,19 @@ impl<S: Stream> Connection<S> {
         self.settle(core, shop, outcome)
     }
 
+    /// Takes note of a read. One that drained the socket ends its readiness, unless the end of the
+    /// stream is still to be read.
+    #[inline]
+    fn note_read(&mut self, core: &mut Core, count: usize, drained: bool) {
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_in += count as u64;
+        counters.reads += 1;
+        self.link.last_read = core.now;
+        if drained && !self.link.flags.contains(Flag::READ_CLOSED) {
+            self.link.flags.remove(Flag::READABLE);
+        }
+    }
+
     /// A read behind what is unconsumed, or one whose bytes are discarded.
     #[cold]
     fn read_slowly(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
@@ -129,13 +137,7 @@ impl<S: Stream> Connection<S> {
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        let counters = &mut core.counters[self.link.counters as usize];
-        counters.bytes_in += count as u64;
-        counters.reads += 1;
-        self.link.last_read = core.now;
-        if count < wanted && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
-            self.link.flags.remove(Flag::READABLE);
-        }
+        self.note_read(core, count, count < wanted && shop.short_means_drained);
         let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
         self.settle(core, shop, outcome)
     }
@@ -239,14 +241,11 @@ impl<S: Stream> Connection<S> {
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        if count < shop.read_buffer.len() && shop.short_means_drained && !self.link.flags.contains(Flag::READ_CLOSED) {
-            self.link.flags.remove(Flag::READABLE);
-        } else {
+        self.note_read(core, count, count < shop.read_buffer.len() && shop.short_means_drained);
+        if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
         }
-        let counters = &mut core.counters[self.link.counters as usize];
-        counters.bytes_in += count as u64;
-        counters.bytes_discarded += count as u64;
+        core.counters[self.link.counters as usize].bytes_discarded += count as u64;
         let backlog = self.backlog.get_or_insert_default();
         backlog.discarded += count;
         if backlog.discarded > core.limits.linger_bytes {
