@@ -324,7 +324,10 @@ impl<S: Stream> Connection<S> {
         core.held -= held;
         self.protocol = Some(match to {
             SwitchTo::Replace(new) => {
-                old.on_close(&mut Closing { core, id: self.link.id }, &CloseReason::Switched);
+                old.on_close(
+                    &mut Closing { core, id: self.link.id, counters: self.link.counters },
+                    &CloseReason::Switched,
+                );
                 new
             }
             SwitchTo::Wrap(wrap) => wrap(old),

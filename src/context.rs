@@ -10,7 +10,7 @@ use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
-use crate::{ConnectionId, Core, LimitExceeded, Protocol, Time, TimerId};
+use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Time, TimerId};
 
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
@@ -199,6 +199,12 @@ impl<'a> Context<'a> {
         self.core.charge(before, bytes)
     }
 
+    /// Counts messages that were handed to this protocol and that it has to drop, as
+    /// [`messages_undelivered`](crate::Counters::messages_undelivered).
+    pub fn count_undelivered(&mut self, messages: u64) {
+        self.core.counters[self.link.counters as usize].messages_undelivered += messages;
+    }
+
     /// The peer's address, as the system tells it; `None` where the connection has broken.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -244,7 +250,9 @@ impl DerefMut for Context<'_> {
 /// loop's [`Core`], to post, or to connect again.
 pub struct Closing<'a> {
     pub(crate) core: &'a mut Core,
-    pub(crate) id: crate::EndpointId,
+    pub(crate) id: EndpointId,
+    /// The index of the counters that the connection adds to.
+    pub(crate) counters: u32,
 }
 
 impl Closing<'_> {
@@ -252,6 +260,12 @@ impl Closing<'_> {
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.id)
+    }
+
+    /// Counts messages that were handed to this protocol and that it has to drop: see
+    /// [`Context::count_undelivered`].
+    pub fn count_undelivered(&mut self, messages: u64) {
+        self.core.counters[self.counters as usize].messages_undelivered += messages;
     }
 }
 

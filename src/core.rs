@@ -113,6 +113,11 @@ impl Core {
         self.random.fill_bytes(out);
     }
 
+    /// A random number, from the same generator: for jitter and the like.
+    pub fn random_u32(&mut self) -> u32 {
+        self.random.next_u32()
+    }
+
     /// The limits the loop was made with.
     #[must_use]
     pub fn limits(&self) -> &Limits {

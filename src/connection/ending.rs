@@ -132,7 +132,7 @@ impl<S: Stream> Connection<S> {
             counters.closed += 1;
         }
         if let Some(mut protocol) = self.protocol.take() {
-            protocol.on_close(&mut Closing { core, id: self.link.id }, &reason);
+            protocol.on_close(&mut Closing { core, id: self.link.id, counters: self.link.counters }, &reason);
         }
         core.note_close(self.link.id, reason);
     }

@@ -105,7 +105,7 @@ impl<D: Driver> EventLoop<D> {
     fn refuse(&mut self, id: EndpointId, counters: u32, mut protocol: Box<dyn Protocol>, reason: CloseReason) {
         self.core.counters[counters as usize].connect_errors += 1;
         self.core.retire(&Link::new(id, counters, self.core.now));
-        protocol.on_close(&mut Closing { core: &mut self.core, id }, &reason);
+        protocol.on_close(&mut Closing { core: &mut self.core, id, counters }, &reason);
         self.core.note_close(id, reason);
         self.core.registry.release(id);
     }

@@ -134,10 +134,10 @@ impl<P: Protocol> Inner<P> {
         self.opened = true;
         self.call(cx, |protocol, cx| protocol.on_open(cx))?;
         let letters = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.letters));
-        for message in letters.into_iter().flatten() {
-            self.on_message(cx, message)?;
-        }
-        Ok(())
+        let mut letters = letters.into_iter().flatten();
+        let result = letters.try_for_each(|message| self.on_message(cx, message));
+        cx.count_undelivered(letters.count() as u64);
+        result
     }
 
     /// Offers the inner protocol the layer's own input, untransformed.
@@ -209,7 +209,7 @@ impl<P: Protocol> Inner<P> {
         if letters.len() < limit {
             letters.push(message);
         } else {
-            cx.core.counters[cx.link.counters as usize].messages_undelivered += 1;
+            cx.count_undelivered(1);
         }
         Ok(())
     }
@@ -230,6 +230,7 @@ impl<P: Protocol> Inner<P> {
     pub(super) fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
         if let Some(reserve) = self.reserve.take() {
             cx.core.held -= reserve.charged;
+            cx.count_undelivered(reserve.letters.len() as u64);
         }
         match &mut self.protocol {
             Slot::Own(protocol) => protocol.on_close(cx, reason),

@@ -28,7 +28,10 @@ impl<P: Protocol> Inner<P> {
         };
         self.protocol = Slot::Switched(match to {
             SwitchTo::Replace(new) => {
-                old.on_close(&mut Closing { core: cx.core, id: cx.link.id }, &CloseReason::Switched);
+                old.on_close(
+                    &mut Closing { core: cx.core, id: cx.link.id, counters: cx.link.counters },
+                    &CloseReason::Switched,
+                );
                 new
             }
             SwitchTo::Wrap(wrap) => wrap(old),
