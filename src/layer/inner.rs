@@ -201,8 +201,12 @@ impl<P: Protocol> Inner<P> {
     ///
     /// The inner protocol's.
     pub fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
-        if self.opened {
+        if self.is_open() {
             return self.call(cx, |protocol, cx| protocol.on_message(cx, message));
+        }
+        if self.ended {
+            cx.count_undelivered(1);
+            return Ok(());
         }
         let limit = cx.limits().mailbox;
         let letters = &mut self.reserve().letters;

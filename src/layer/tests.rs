@@ -374,6 +374,16 @@ fn messages_wait_for_the_handshake_of_a_layer() {
 }
 
 #[test]
+fn messages_that_waited_in_vain_are_counted() {
+    let log = log();
+    let mut harness = Harness::new(Layered::new(Knock(false), Diary::new("d", &log)));
+    harness.post(Message::user(1)).expect("it is open");
+    harness.post(Message::user(2)).expect("it is open");
+    harness.reset();
+    assert_eq!(harness.core().counters().messages_undelivered, 2);
+}
+
+#[test]
 fn a_drain_before_the_handshake_just_closes() {
     let log = log();
     let mut harness = Harness::new(Layered::new(Knock(false), Diary::new("d", &log)));
