@@ -5,7 +5,7 @@
 //! cargo run --example client -- --udp 127.0.0.1:7001 < lines.txt
 //! ```
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::{cell::Cell, error::Error, process::ExitCode, rc::Rc, time::Duration, vec};
 
@@ -52,9 +52,10 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn talk(Options { udp, timeout, peer, mut lines }: Options) -> Result<(), Box<dyn Error>> {
+fn talk(Options { udp, timeout, peer, lines }: Options) -> Result<(), Box<dyn Error>> {
+    let mut lines: Vec<_> = lines.into_iter().map(String::into_bytes).collect();
     if lines.is_empty() {
-        lines = io::stdin().lines().collect::<Result<_, _>>()?;
+        lines = io::stdin().lock().split(b'\n').collect::<Result<_, _>>()?;
     }
     let mut event_loop = EventLoop::with_limits(Limits { connect_timeout: timeout, ..Limits::default() })?;
     let trouble = Rc::default();
@@ -70,7 +71,7 @@ fn talk(Options { udp, timeout, peer, mut lines }: Options) -> Result<(), Box<dy
 
 /// What is to be said, by either protocol.
 struct Talk {
-    lines: vec::IntoIter<String>,
+    lines: vec::IntoIter<Vec<u8>>,
     peer: SocketAddr,
     timeout: Duration,
     timer: Option<TimerId>,
@@ -86,8 +87,8 @@ impl Talk {
 }
 
 fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+    let printed = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+    printed.map_err(|error| io::Error::new(error.kind(), format!("cannot print the answer: {error}")))
 }
 
 struct Tcp(Talk);
@@ -104,8 +105,7 @@ impl Protocol for Tcp {
                 cx.finish();
                 break;
             };
-            cx.send(line.as_bytes());
-            cx.send(b"\n");
+            cx.send(&[&*line, b"\n"].concat());
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ struct Udp(Talk);
 impl DatagramProtocol for Udp {
     fn on_open(&mut self, cx: &mut DatagramContext<'_>) -> Result<(), Failure> {
         match self.0.lines.next() {
-            Some(line) => cx.send_to(self.0.peer, line.as_bytes()),
+            Some(line) => cx.send_to(self.0.peer, &line),
             None => cx.close(),
         }
         self.0.timer = Some(cx.set_timer(self.0.timeout));

@@ -5,7 +5,9 @@
 //! printf '\0\0\0\5hello' | nc -N 127.0.0.1 7010
 //! ```
 
+use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use clap::Parser;
 use switchboard::{Context, EventLoop, Failure, Input, Protocol};
@@ -58,11 +60,17 @@ struct Options {
     listen: SocketAddr,
 }
 
-fn main() -> std::io::Result<()> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    let Options { listen } = Options::parse();
+    let Err(error) = serve(listen) else { return ExitCode::SUCCESS };
+    eprintln!("error: cannot serve on {listen}: {error}");
+    ExitCode::FAILURE
+}
+
+fn serve(address: SocketAddr) -> io::Result<()> {
     let mut event_loop = EventLoop::new()?;
-    let listener = event_loop.listen(options.listen, |_peer| Some(Shout))?;
-    println!("listening on {}", event_loop.local_addr(listener).unwrap_or(options.listen));
+    let listener = event_loop.listen(address, |_peer| Some(Shout))?;
+    println!("listening on {}", event_loop.local_addr(listener).unwrap_or(address));
     event_loop.run()?;
     Ok(())
 }

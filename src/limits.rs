@@ -38,7 +38,9 @@ pub struct Limits {
     pub low_water: usize,
     /// Bytes that all connections together hold: unconsumed input, waiting output, and what
     /// protocols declare by [`Context::hold`](crate::Context::hold). A connection that would go
-    /// beyond is closed with [`LimitExceeded::LoopMemory`](crate::LimitExceeded). Default 1 GiB.
+    /// beyond is closed with [`LimitExceeded::LoopMemory`](crate::LimitExceeded). Peers that send large
+    /// messages slowly hold their share meanwhile: choose message limits that the loop can afford for
+    /// as many of them as it serves. Default 1 GiB.
     pub loop_memory: usize,
     /// Bytes read from one connection in one turn, and the size of the loop's read buffer; what
     /// remains has its turn after everybody else. Default 256 KiB.

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     match serve(&options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            note(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -64,7 +64,7 @@ fn serve(options: &Options) -> io::Result<ExitCode> {
     say(format_args!("ready"));
     if !options.quiet {
         let web = board.endpoints().last().map(|endpoint| endpoint.address);
-        eprintln!("The page: http://{}/ (Ctrl-C stops)", web.unwrap_or(options.websocket));
+        note(format_args!("The page: http://{}/ (Ctrl-C stops)", web.unwrap_or(options.websocket)));
     }
     let tally = event_loop.run()?;
     tell(&board, &mut event_loop, &tally);
@@ -126,4 +126,9 @@ fn tell(board: &Board, event_loop: &mut EventLoop, tally: &Tally) {
 fn say(line: Arguments<'_>) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// The same to the standard error, for what is not asked for. (`eprintln!` panics where nobody reads it any more.)
+fn note(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }

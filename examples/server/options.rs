@@ -10,6 +10,8 @@ use switchboard::Limits;
 use switchboard_heartbeat::Config as Heartbeat;
 use switchboard_websocket::Settings;
 
+use crate::note;
+
 /// Serves TCP echo, UDP echo, heartbeat and WebSocket on one thread, with a live page at the WebSocket address.
 ///
 /// Prints `NAME listening on ADDR` for each, then `ready`. Ctrl-C or SIGTERM lets every connection say goodbye, prints
@@ -74,8 +76,9 @@ impl Options {
             loop_memory: usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX),
             ..limits
         };
-        let fits = limits.check().map_err(|error| error.to_string());
-        checked(fits.and_then(|()| self.web_settings().check(&limits).map_err(|error| error.to_string())));
+        checked(limits.check().map_err(|error| error.to_string()));
+        let fits = self.web_settings().check(&limits);
+        checked(fits.map_err(|error| format!("--max-message and --memory do not fit together: {error}")));
         limits
     }
 
@@ -124,10 +127,10 @@ pub(crate) fn raise_descriptors(options: &Options) {
     let Ok(allowed) = rlimit::increase_nofile_limit(u64::MAX) else { return };
     let wanted = u64::try_from(options.connections).unwrap_or(u64::MAX).saturating_add(BESIDE);
     if allowed < wanted && !options.quiet {
-        eprintln!(
+        note(format_args!(
             "warning: only {allowed} descriptors are allowed, too few for {} connections: \
              further ones will wait (raise the hard limit, `ulimit -Hn`, or lower --connections)",
             options.connections
-        );
+        ));
     }
 }

@@ -11,6 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use switchboard::Handle;
 
+use crate::note;
+
 /// How long connections have to say goodbye.
 const GRACE: Duration = Duration::from_secs(4);
 
@@ -37,7 +39,7 @@ pub(crate) fn listen(handle: Handle, quiet: bool) -> io::Result<Asked> {
             let _ = match count {
                 0 => {
                     if !quiet {
-                        eprintln!("Closing all connections (again to stop at once)");
+                        note(format_args!("Closing all connections (again to stop at once)"));
                     }
                     handle.shutdown(GRACE)
                 }

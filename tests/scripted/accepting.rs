@@ -78,6 +78,7 @@ fn exhaustion_is_waited_out_and_does_not_spin() {
     let peer = waiting(&world, 1).remove(0);
     assert!(world.settle() <= 2, "turns");
     assert_eq!(world.event_loop.counters().accept_errors, 1, "one failure, and then a pause");
+    assert_eq!(world.event_loop.core().armed_timers(), 1);
     world.advance(millis(99));
     assert_eq!(world.event_loop.counters().accept_errors, 1);
     world.advance(millis(1));
@@ -85,6 +86,19 @@ fn exhaustion_is_waited_out_and_does_not_spin() {
     world.advance(millis(200));
     assert_eq!(world.event_loop.counters().accept_errors, 3);
     assert!(echoes(&mut world, &peer), "accepting has resumed");
+    assert_eq!(world.event_loop.core().armed_timers(), 0);
+}
+
+#[test]
+fn knocking_during_the_pause_does_not_pile_up_pauses() {
+    let mut world = World::new();
+    world.listen(|| TcpEcho);
+    for _ in 0..5 {
+        world.network.fail_accept(address(PORT), AcceptError::Exhausted(io::ErrorKind::OutOfMemory.into()));
+        world.settle();
+        assert_eq!(world.event_loop.core().armed_timers(), 1);
+    }
+    world.advance(millis(100));
     assert_eq!(world.event_loop.core().armed_timers(), 0);
 }
 

@@ -29,6 +29,8 @@ fn the_last_words_of_a_failure_arrive_though_input_is_left_unread() {
     assert!(harness.peer().is_closed() && !harness.peer().saw_reset());
     assert_eq!(harness.core().open_connections(), 0);
     assert_eq!(harness.core().armed_timers(), 0);
+    let counters = harness.core().counters();
+    assert_eq!((counters.bytes_in, counters.bytes_discarded), (200_000, 200_000));
 }
 
 #[test]

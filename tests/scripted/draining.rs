@@ -91,6 +91,8 @@ fn a_second_shutdown_can_only_hurry() {
     world.event_loop.core().shutdown(millis(5000));
     world.advance(millis(400));
     assert!(world.event_loop.tally().is_none());
+    let left = world.event_loop.next_deadline().unwrap().saturating_since(world.network.now());
+    assert_eq!(left, millis(600), "no later than it was");
     world.event_loop.core().shutdown(millis(100));
     world.advance(millis(100));
     assert_eq!(world.event_loop.tally().expect("hurried").took, millis(500));

@@ -24,6 +24,20 @@ fn one_turn_reads_no_more_than_the_budget_from_one_connection() {
 }
 
 #[test]
+fn one_turn_reads_once_from_one_connection_though_new_bytes_arrive_in_each() {
+    let mut world = World::with_limits(budget(1000));
+    world.listen(|| Spy::new("it", &Log::default()));
+    let peer = world.peer();
+    peer.send(&[0; 10_000]);
+    world.turn();
+    for turn in 2..=10 {
+        peer.send(&[0; 10_000]); // an event, for one that is on the ready list
+        world.turn();
+        assert_eq!(peer.calls().0, turn, "reads");
+    }
+}
+
+#[test]
 fn what_remains_is_read_though_no_event_announces_it() {
     let mut world = World::with_limits(budget(1000));
     world.listen(|| TcpEcho);

@@ -13,6 +13,7 @@ mod datagrams;
 mod draining;
 mod events;
 mod fairness;
+mod layers;
 mod memory;
 mod posting;
 mod reading;

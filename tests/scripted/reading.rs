@@ -3,7 +3,9 @@
 use switchboard::testkit::Harness;
 use switchboard::{CloseReason, Limits};
 use switchboard_echo::TcpEcho;
+use switchboard_websocket::{WebSocket, message_fn};
 
+use crate::common::web_socket;
 use crate::spy::{Log, Spy};
 use crate::world::{World, address, millis};
 
@@ -256,6 +258,23 @@ fn readiness_that_ends_only_at_would_block_makes_no_difference() {
     let sent = [&b"abc"[..], &[b'd'; 5000], b"ein pieceswindow"].concat();
     assert_eq!(conversation(World::new()), sent);
     assert_eq!(conversation(World::until_would_block()), sent);
+}
+
+#[test]
+fn a_burst_of_web_socket_messages_takes_one_read_and_one_write() {
+    let mut harness = Harness::new(WebSocket::server(message_fn(|peer, message| {
+        peer.send(message);
+        Ok(())
+    })));
+    harness.feed(web_socket::REQUEST);
+    assert!(harness.take_sent().starts_with(b"HTTP/1.1 101 "));
+    let burst = web_socket::frame(web_socket::TEXT, b"a message of 20 byte").repeat(16);
+    let before = harness.peer().calls();
+    for round in 1..=100 {
+        harness.feed(&burst);
+        assert_eq!(harness.take_sent(), b"\x81\x14a message of 20 byte".repeat(16));
+        assert_eq!(harness.peer().calls(), (before.0 + round, before.1 + round));
+    }
 }
 
 #[test]

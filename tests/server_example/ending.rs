@@ -1,5 +1,10 @@
 //! Its end: signals, the drain, the tally.
 
+use std::process::Stdio;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use super::*;
 
 #[test]
@@ -54,4 +59,34 @@ fn a_second_signal_stops_at_once() {
     assert_eq!(status.code(), Some(130), "as shells say of SIGINT");
     assert!(stdout.last().unwrap().contains("1 cut off"), "{stdout:?}");
     drop(silent);
+}
+
+#[test]
+fn nobody_reading_its_output_is_no_reason_to_stop_and_a_signal_still_drains() {
+    let mut command = Command::new(example("server"));
+    for name in NAMES {
+        command.args([&format!("--{name}"), "127.0.0.1:0"]);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take()); // nobody reads its standard error from the start
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while line != "ready\n" {
+        line.clear();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ends before it is ready");
+    }
+    drop(stdout);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), SIGTERM).unwrap();
+    let end = now() + DEADLINE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if now() < end => std::thread::yield_now(),
+            None => {
+                let _ = child.kill();
+                panic!("the signal is not heeded");
+            }
+        }
+    };
+    assert_eq!(status.code(), Some(0));
 }

@@ -13,6 +13,7 @@ mod fairness;
 mod garbage;
 mod handles;
 mod last_words;
+mod posting;
 mod pump;
 mod turning;
 mod web_socket;

@@ -144,7 +144,7 @@ impl Heartbeat {
 
 impl<P: Probe> Layer<P> for Heartbeat {
     fn on_open(&mut self, cx: &mut Context<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        let (now, random) = (cx.now(), random(cx));
+        let (now, random) = (cx.now(), cx.random_u32());
         let beat = Beat::new(&self.config, now, random);
         let timer = cx.set_timer(beat.next_probe().saturating_since(now));
         self.running = Some(Running { beat, timer });
@@ -180,7 +180,7 @@ impl<P: Probe> Layer<P> for Heartbeat {
         let wait = if output_waits {
             self.config.interval()
         } else {
-            let random = random(cx);
+            let random = cx.random_u32();
             match beat.tick(&self.config, now, random) {
                 Tick::Wait(wait) => wait,
                 Tick::Probe { number, wait } => {
@@ -193,12 +193,6 @@ impl<P: Probe> Layer<P> for Heartbeat {
         self.running = Some(Running { beat, timer: cx.set_timer(wait) });
         Ok(())
     }
-}
-
-fn random(cx: &mut Context<'_>) -> u32 {
-    let mut bytes = [0; 4];
-    cx.random(&mut bytes);
-    u32::from_ne_bytes(bytes)
 }
 
 /// A layer around a protocol that probes is one, too, so that layers stack in any order.

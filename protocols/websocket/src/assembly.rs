@@ -59,6 +59,11 @@ impl Assembly {
         self.left
     }
 
+    /// Whether another frame of the message is to come after the present one.
+    pub(crate) fn expects_frame(&self) -> bool {
+        !self.fin
+    }
+
     /// Whether the last frame has arrived whole.
     pub(crate) fn is_complete(&self) -> bool {
         self.fin && self.left == 0

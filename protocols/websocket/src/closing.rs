@@ -6,7 +6,8 @@ use crate::close::{self, CloseCode};
 use crate::error::ProtocolError;
 use crate::frame::{self, OpCode, Receiver, Role};
 use crate::state::{Farewell, Phase};
-use crate::{Closed, Handler, WebSocket, mask};
+use crate::websocket::take_control;
+use crate::{Closed, Handler, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
     /// Data in any phase but the open one.
@@ -44,13 +45,7 @@ impl<H: Handler> WebSocket<H> {
             }
             return Ok(true);
         }
-        let total = start + usize::try_from(header.payload).unwrap_or(usize::MAX);
-        if input.len() < total {
-            input.wait_for(total);
-            return Ok(false);
-        }
-        let payload = &mut input.take(total)[start..];
-        mask::apply(payload, header.mask.unwrap_or_default());
+        let Some(payload) = take_control(input, header, start) else { return Ok(false) };
         self.on_close_frame(cx, payload).map(|()| true)
     }
 
@@ -87,6 +82,8 @@ impl<H: Handler> WebSocket<H> {
 
     /// Tells the handler how it ended, if it was ever told that it had begun.
     pub(crate) fn say_closed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
+        let waiting = if let Phase::Opening(opening) = &self.state.phase { opening.posts.len() as u64 } else { 0 };
+        cx.count_undelivered(waiting + u64::from(self.state.unsent));
         let abnormal = Farewell::new(CloseCode::ABNORMAL, "");
         let farewell = match &self.state.phase {
             Phase::Opening(_) | Phase::Answered => return,
@@ -98,6 +95,7 @@ impl<H: Handler> WebSocket<H> {
             reason: &farewell.reason,
             by_peer: farewell.by_peer,
             clean: farewell.clean && cause.is_clean(),
+            unsent: self.state.unsent,
             cause,
         };
         self.handler.on_close(cx, &closed);

@@ -2,8 +2,10 @@
 //!
 //! The opening handshake has its own, [`HandshakeError`](crate::handshake::HandshakeError) and
 //! [`InvalidAnswer`](crate::handshake::InvalidAnswer), and so has the heartbeat,
-//! [`PeerSilent`](switchboard_heartbeat::PeerSilent). All of them reach [`Handler::on_close`](crate::Handler::on_close)
-//! as [`Closed::cause`](crate::Closed::cause), where `downcast_ref` tells them apart.
+//! [`PeerSilent`](switchboard_heartbeat::PeerSilent). What ends an open WebSocket reaches
+//! [`Handler::on_close`](crate::Handler::on_close) as [`Closed::cause`](crate::Closed::cause), where `downcast_ref` tells
+//! them apart. A connection whose opening handshake failed was never open to its handler: its error is the
+//! [`CloseReason`](switchboard::CloseReason) that a [`Layer`](switchboard::Layer) around it is told.
 
 use std::time::Duration;
 

@@ -128,6 +128,10 @@ pub struct Closed<'a> {
     pub by_peer: bool,
     /// Whether both sides sent a close frame and nothing was lost (RFC 6455 §7.1.4).
     pub clean: bool,
+    /// Messages and pings that were to be sent, or were posted, and never went out: before the WebSocket stood, after
+    /// either side had begun to close, or posted too many before the handshake was done. What waited for the system to
+    /// take it when the connection broke is not among them: see [`Counters`](switchboard::Counters).
+    pub unsent: u32,
     /// What the loop says of it: the error, if there was one.
     pub cause: &'a CloseReason,
 }

@@ -60,7 +60,61 @@
 //! # Sending from elsewhere
 //!
 //! Any protocol of the loop, and any thread by the loop's handle, posts a [`Post`] to the connection's id: it is sent
-//! as if the handler had. Other messages come to [`Handler::on_post`].
+//! as if the handler had. Other messages come to [`Handler::on_post`]. A chat is no more than a list of ids, which its
+//! connections share:
+//!
+//! ```
+//! use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::mpsc, thread};
+//! use switchboard::{Closing, ConnectionId, EventLoop, Failure};
+//! use switchboard_websocket::{Closed, Handler, Message, Peer, Post, SharedText, WebSocket};
+//!
+//! /// Who is there. Callbacks never nest, so a `RefCell` is never borrowed twice.
+//! type Room = Rc<RefCell<BTreeSet<ConnectionId>>>;
+//!
+//! #[derive(Clone)]
+//! struct Chat {
+//!     room: Room,
+//!     arrivals: mpsc::Sender<ConnectionId>,
+//! }
+//!
+//! impl Handler for Chat {
+//!     fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+//!         self.room.borrow_mut().insert(peer.id());
+//!         self.arrivals.send(peer.id())?;
+//!         Ok(())
+//!     }
+//!
+//!     /// Everybody gets it, its author too.
+//!     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+//!         let Message::Text(text) = message else { return Err(Failure::peer("this chat is of text")) };
+//!         let text = SharedText::from(text.to_owned()); // one copy, however many get it
+//!         for &id in self.room.borrow().iter() {
+//!             // Handed back where the peer is about to go, or is so slow that its mailbox is full: it misses this one.
+//!             let _ = peer.post(id, Post::Text(text.clone()));
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn on_close(&mut self, cx: &mut Closing<'_>, _: &Closed<'_>) {
+//!         self.room.borrow_mut().remove(&cx.id());
+//!     }
+//! }
+//!
+//! let mut event_loop = EventLoop::new()?;
+//! let (arrivals, arrived) = mpsc::channel();
+//! let chat = Chat { room: Room::default(), arrivals };
+//! event_loop.listen("127.0.0.1:0", move |_peer| Some(WebSocket::server(chat.clone())))?;
+//!
+//! let handle = event_loop.handle(); // for any thread
+//! thread::spawn(move || {
+//!     for id in arrived {
+//!         let _ = handle.post(id, Post::Text("welcome".into()));
+//!     }
+//! });
+//! # event_loop.handle().stop();
+//! event_loop.run()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # What failed
 //!
@@ -73,6 +127,9 @@
 //! | 1001 | the loop drains ([`Handler::on_shutdown`]) | |
 //! | nothing | it was silent too long | [`PeerSilent`](switchboard_heartbeat::PeerSilent) |
 //! | an HTTP status | the opening handshake failed | [`handshake::HandshakeError`], [`handshake::InvalidAnswer`] |
+//!
+//! A handler is told how its WebSocket ended ([`Handler::on_close`]) if it was told that it had begun: an opening
+//! handshake that failed is the connection's [`CloseReason`](switchboard::CloseReason), for the layers around it.
 //!
 //! # The pure parts
 //!

@@ -79,7 +79,7 @@ impl TryFrom<Bytes> for SharedText {
 ///
 /// It is posted to the connection's id, and sent without the connection's [`Handler`](crate::Handler) being asked. A
 /// connection whose opening handshake is not done yet sends it then (the first [`mailbox`](switchboard::Limits::mailbox) of
-/// them); one that is closing drops it.
+/// them); one that is closing drops it, and [`Closed::unsent`](crate::Closed::unsent) counts it.
 ///
 /// ```
 /// use switchboard::{ConnectionId, Core};

@@ -17,12 +17,13 @@ impl<H: Handler> WebSocket<H> {
         let end = match opening.scanner.scan(input, settings.max_handshake) {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(self.refuse_request(cx, error, "GET")),
+            Err(error) => return Err(self.refuse_request(cx, error, method_of(input))),
         };
         let head = input.take(end);
+        let method = method_of(head);
         let request = match Request::parse(head, settings.max_headers) {
             Ok(request) => request,
-            Err(error) => return Err(self.refuse_request(cx, error, "GET")),
+            Err(error) => return Err(self.refuse_request(cx, error, method)),
         };
         match handshake::examine(&request) {
             Ok(Some(key)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
@@ -121,4 +122,9 @@ impl<H: Handler> WebSocket<H> {
             cx.send_shared(body);
         }
     }
+}
+
+/// Whether it is `HEAD`, of a request that may not be readable: whatever the answer, it has no body (RFC 9110 §9.3.2).
+fn method_of(head: &[u8]) -> &'static str {
+    if head.trim_ascii_start().starts_with(b"HEAD ") { "HEAD" } else { "GET" }
 }

@@ -18,7 +18,8 @@ use crate::{Message, SharedText};
 /// the time, posts, outgoing connections, counters.
 ///
 /// What is sent leaves when the callback has returned, in one write however many messages it is. Before the WebSocket
-/// stands and after [`close`](Self::close) nothing is sent: RFC 6455 §5.5.1 forbids it.
+/// stands and after [`close`](Self::close) nothing is sent (RFC 6455 §5.5.1 forbids it), and
+/// [`Closed::unsent`](crate::Closed::unsent) counts it.
 pub struct Peer<'a, 'c> {
     cx: &'a mut Context<'c>,
     state: &'a mut State,
@@ -62,7 +63,8 @@ impl<'a, 'c> Peer<'a, 'c> {
     }
 
     /// Sends a ping; the peer's answer comes to [`Handler::on_pong`](crate::Handler::on_pong). The pings that keep the
-    /// connection alive are sent without this.
+    /// connection alive are sent without this: payloads of eight bytes that begin with `beat` are theirs, and pongs with
+    /// such a payload do not come to the handler.
     ///
     /// # Errors
     /// [`UsageError::LongPing`] if the payload has more than 125 bytes.

@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) held: bool,
     /// The handler was told that there is no room.
     pub(crate) owes_drain: bool,
+    /// Messages that were to be sent and never will be: see [`Closed::unsent`](crate::Closed::unsent).
+    pub(crate) unsent: u32,
 }
 
 impl State {
@@ -97,6 +99,7 @@ impl State {
             paused: false,
             held: false,
             owes_drain: false,
+            unsent: 0,
         }
     }
 
@@ -108,7 +111,7 @@ impl State {
     /// Sends a whole message or a control frame, unless a close frame was sent or received: nothing may follow those
     /// (RFC 6455 §5.5.1).
     #[inline]
-    pub(crate) fn send(&self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -118,17 +121,27 @@ impl State {
             } else {
                 cx.send(payload);
             }
+        } else {
+            self.count_unsent();
         }
     }
 
     /// The same without copying the payload.
-    pub(crate) fn send_shared(&self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
+    pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
             frame::write_unmasked(opcode, payload.len(), out);
             cx.send_shared(payload);
+        } else {
+            self.count_unsent();
         }
+    }
+
+    /// A message that was to be sent is dropped.
+    #[cold]
+    pub(crate) fn count_unsent(&mut self) {
+        self.unsent = self.unsent.saturating_add(1);
     }
 
     /// Begins the closing handshake (RFC 6455 §7.1.2); does nothing if it has begun.
@@ -141,7 +154,7 @@ impl State {
         }
         let mut farewell = self.send_close(cx, code, reason);
         if let Some(assembly) = self.drop_assembly(cx) {
-            farewell.in_message = !assembly.is_complete();
+            farewell.in_message = assembly.expects_frame();
             farewell.skip = assembly.left() as u64;
         }
         self.phase = Phase::Closing(Box::new(farewell));
@@ -179,7 +192,7 @@ impl State {
     }
 
     /// `reason` must fit.
-    pub(crate) fn send_close_frame(&self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
+    pub(crate) fn send_close_frame(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
         if code == CloseCode::NO_STATUS {
             self.send(cx, OpCode::Close, b"");
         } else {

@@ -178,9 +178,10 @@ impl<H: Handler> WebSocket<H> {
             Ok(message) => message,
             Err(error) => return Err(self.state.refuse(cx, error)),
         };
-        self.deliver(cx, message)?;
-        state::release(cx);
-        Ok(true)
+        let delivered = self.deliver(cx, message);
+        drop(assembly);
+        state::release(cx); // in any case: a connection that failed may have output to deliver for a while
+        delivered.map(|()| true)
     }
 
     #[cold]
@@ -197,13 +198,7 @@ impl<H: Handler> WebSocket<H> {
         header: Header,
         start: usize,
     ) -> Result<bool, Failure> {
-        let total = start + usize::try_from(header.payload).unwrap_or(usize::MAX);
-        if input.len() < total {
-            input.wait_for(total);
-            return Ok(false);
-        }
-        let payload = &mut input.take(total)[start..];
-        mask::apply(payload, header.mask.unwrap_or_default());
+        let Some(payload) = take_control(input, header, start) else { return Ok(false) };
         match header.opcode {
             OpCode::Ping => self.state.send(cx, OpCode::Pong, payload),
             OpCode::Pong => self.on_pong(cx, payload)?,
@@ -224,7 +219,7 @@ impl<H: Handler> WebSocket<H> {
     /// The WebSocket stands: the heartbeat begins.
     pub(crate) fn start_beat(&mut self, cx: &mut Context<'_>) {
         let Some(config) = self.state.settings.heartbeat else { return self.state.disarm(cx) };
-        self.state.beat = Beat::new(&config, cx.now(), random(cx));
+        self.state.beat = Beat::new(&config, cx.now(), cx.random_u32());
         self.state.arm(cx, self.state.beat.next_probe().saturating_since(cx.now()));
     }
 
@@ -241,7 +236,7 @@ impl<H: Handler> WebSocket<H> {
         let wait = if output_waits {
             config.interval() // a ping would only wait behind it
         } else {
-            match self.state.beat.tick(&config, cx.now(), random(cx)) {
+            match self.state.beat.tick(&config, cx.now(), cx.random_u32()) {
                 Tick::Wait(wait) => wait,
                 Tick::Probe { number, wait } => {
                     let payload = [BEAT, number.to_be_bytes()].concat();
@@ -256,10 +251,16 @@ impl<H: Handler> WebSocket<H> {
     }
 }
 
-fn random(cx: &mut Context<'_>) -> u32 {
-    let mut bytes = [0; 4];
-    cx.random(&mut bytes);
-    u32::from_ne_bytes(bytes)
+/// The payload of a control frame, unmasked, behind a header of `start` bytes; if it is not all here, it is waited for.
+pub(crate) fn take_control<'i>(input: &'i mut Input<'_>, header: Header, start: usize) -> Option<&'i mut [u8]> {
+    let total = start + usize::try_from(header.payload).unwrap_or(usize::MAX); // 125 bytes at most
+    if input.len() < total {
+        input.wait_for(total);
+        return None;
+    }
+    let payload = &mut input.take(total)[start..];
+    mask::apply(payload, header.mask.unwrap_or_default());
+    Some(payload)
 }
 
 impl<H: Handler> Protocol for WebSocket<H> {
@@ -327,7 +328,9 @@ impl<H: Handler> Protocol for WebSocket<H> {
                     return self.handled(cx, handled);
                 }
             },
-            Phase::Opening(_) | Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => {}
+            // A second close is no loss.
+            _ if matches!(message.downcast(), Ok(Post::Close(..))) => {}
+            _ => self.state.count_unsent(),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use switchboard::{Blame, Limits};
+use switchboard::{Blame, Bytes, Limits};
 use switchboard_websocket::close::ClosePayloadError;
 use switchboard_websocket::error::{ProtocolError, UsageError};
 use switchboard_websocket::frame::{FrameError, OpCode};
@@ -67,6 +67,50 @@ fn this_side_begins_in_the_midst_of_a_message_and_the_answer_is_split_everywhere
         client.feed(&rest[..split]).feed(&rest[split..]);
         assert_eq!(client.take_log(), [r#"close 1001 "" by us, clean"#], "at {split}");
     }
+}
+
+#[test]
+fn this_side_begins_in_the_midst_of_the_last_frame_of_a_message() {
+    for opening in [vec![], frame(false, OpCode::Text, "begun, ")] {
+        let opcode = if opening.is_empty() { OpCode::Text } else { OpCode::Continuation };
+        let last = frame(true, opcode, "and ended");
+        let (begun, rest) = last.split_at(9);
+        let mut client = Client::open();
+        client.feed([&opening, begun].concat());
+        client.harness.post(Post::Close(CloseCode::GOING_AWAY, "".into())).unwrap();
+        client.feed([rest, &text("another, sent before the close frame was seen"), &close(1001, "")].concat());
+        assert_eq!(client.frames(), [close_frame(1001, "")]);
+        assert_eq!(client.take_log(), [r#"close 1001 "" by us, clean"#]);
+    }
+}
+
+#[test]
+fn what_can_not_be_sent_any_more_is_counted() {
+    let mut client = Client::open();
+    client.feed(text("close"));
+    client.harness.post(Post::Text("too late".into())).unwrap();
+    client.harness.post(Post::Close(CloseCode::NORMAL, "".into())).unwrap();
+    client.harness.post(Bytes::from_static(b"for the handler")).unwrap();
+    client.feed(close(4000, ""));
+    assert_eq!(client.frames(), [close_frame(4000, "told to")]);
+    assert_eq!(client.take_log(), [r#"close 4000 "told to" by us, clean, 2 unsent"#]);
+}
+
+#[test]
+fn what_is_sent_before_the_websocket_stands_is_counted() {
+    let mut client = Client::connected();
+    client.feed([UPGRADE.replace("/chat", "/early").as_bytes(), &close(1000, "")].concat());
+    let sent = client.harness.take_sent();
+    assert_eq!(server_frames(sent.strip_prefix(SWITCHING.as_bytes()).unwrap()), [close_frame(1000, "")]);
+    assert_eq!(client.take_log(), ["open", r#"close 1000 "" by peer, clean, 1 unsent"#]);
+}
+
+#[test]
+fn a_handler_that_goes_on_sending_after_its_close_is_told_how_much_was_not_sent() {
+    let mut client = Client::open();
+    client.feed(text("close and go on")).feed(close(1000, ""));
+    assert_eq!(client.frames(), [close_frame(1000, "")]);
+    assert_eq!(client.take_log(), [r#"close 1000 "" by us, clean, 4 unsent"#]);
 }
 
 #[test]
@@ -217,6 +261,16 @@ fn codes_that_may_not_be_sent_are_the_programs_mistake() {
     assert_eq!(client.frames(), [(OpCode::Close, vec![])]);
     client.feed(frame(true, OpCode::Close, ""));
     assert_eq!(client.take_log(), [r#"close 1005 "" by us, clean"#]);
+}
+
+#[test]
+fn who_failed_holds_no_message_while_its_last_words_wait() {
+    let mut client = Client::open();
+    client.harness.set_window(0);
+    client.feed([frame(false, OpCode::Text, "fail"), frame(true, OpCode::Continuation, "")].concat());
+    assert_eq!(client.held(), 4, "the close frame");
+    client.harness.set_window(usize::MAX);
+    assert_eq!(client.frames(), [close_frame(1011, "")]);
 }
 
 #[test]

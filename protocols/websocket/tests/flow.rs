@@ -280,6 +280,20 @@ fn posts_wait_for_the_handshake() {
     assert_eq!(client.take_log(), ["open", r#"close 1000 "" by us, clean"#]);
 }
 
+#[test]
+fn posts_before_the_handshake_are_as_many_as_a_mailbox_holds() {
+    let limits = Limits { mailbox: 2, ..Limits::default() };
+    let mut client = Client::with(false, Settings::default(), limits);
+    for number in ["one", "two", "three"] {
+        client.harness.post(Post::Text(number.to_owned().into())).unwrap();
+    }
+    client.feed([UPGRADE.as_bytes(), &close(1000, "")].concat());
+    let sent = client.harness.take_sent();
+    let frames = server_frames(sent.strip_prefix(SWITCHING.as_bytes()).unwrap());
+    assert_eq!(frames, [text_frame("one"), text_frame("two"), close_frame(1000, "")]);
+    assert_eq!(client.take_log(), ["open", r#"close 1000 "" by peer, clean, 1 unsent"#]);
+}
+
 /// Sets a timer, and pings when it fires.
 struct Timed(Option<TimerId>);
 

@@ -221,3 +221,22 @@ fn limits_of_the_loop_that_are_too_small_are_named() {
     assert!(matches!(error, UsageError::Limits { setting: "max_message", limit: "send_buffer", .. }), "{error}");
     assert_eq!(client.harness.close_reason().unwrap().blame(), Some(Blame::Caller));
 }
+
+/// RFC 9110 §9.3.2: whoever forwards it would take a body for the next response.
+#[test]
+fn no_answer_to_head_has_a_body() {
+    for request in [
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD /missing HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "\r\nHEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "HEAD / HTTP/1.1\n",
+    ] {
+        let mut client = Client::connected();
+        client.feed(request);
+        let answer = client.sent_text();
+        assert!(answer.starts_with("HTTP/1.1 ") && answer.ends_with("\r\n\r\n"), "{request:?}: {answer:?}");
+        assert!(!client.harness.is_open());
+    }
+}

@@ -42,7 +42,7 @@ impl<'a> Request<'a> {
 
     /// What every request must be, an opening handshake or not.
     fn check(&self) -> Result<(), HandshakeError> {
-        if split_target(self.target).is_none() {
+        if split_target(self.target).is_none() || (self.target == "*" && self.method != "OPTIONS") {
             return Err(HandshakeError::BadTarget);
         }
         self.check_host()?;
@@ -149,19 +149,25 @@ impl<'a> Request<'a> {
         self.header_str("origin")
     }
 
-    /// Whether no page of another origin opened this connection: there is no `Origin`, or its host and port are those
-    /// asked for.
+    /// Whether no page of another origin opened this connection: there is no `Origin`, or there is one, of HTTP, whose
+    /// host and port are those asked for.
     ///
     /// A page of any site can open a WebSocket to any server, cookies included. A server that trusts cookies, or
-    /// listens where only its own user should reach it, answers 403 where this is false.
+    /// listens where only its own user should reach it, answers 403 where this is false. It can't tell a site whose name
+    /// its owner has pointed at this server's address (DNS rebinding): who serves no strangers compares
+    /// [`host`](Self::host) with the names it goes by, too.
     #[must_use]
     pub fn is_same_origin(&self) -> bool {
-        if self.header("origin").is_none() {
-            return true;
-        }
-        let (Some(origin), Some(host)) = (self.origin(), self.host()) else { return false };
-        let Some((scheme, authority)) = origin.split_once("://") else { return false };
-        let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        let mut origins = self.header_values("origin");
+        let Some(origin) = origins.next() else { return true };
+        let (Ok(origin), None, Some(host)) = (str::from_utf8(origin), origins.next(), self.host()) else {
+            return false;
+        };
+        let (authority, default_port) = match origin.split_once("://") {
+            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("http") => (authority, ":80"),
+            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("https") => (authority, ":443"),
+            _ => return false,
+        };
         let without = |authority: &'a str| authority.strip_suffix(default_port).unwrap_or(authority);
         without(authority).eq_ignore_ascii_case(without(host))
     }

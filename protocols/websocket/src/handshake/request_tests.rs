@@ -43,7 +43,8 @@ fn targets() {
     assert_eq!(with_target("/"), path("/", None));
     assert_eq!(with_target("/a/b?c"), path("/a/b", Some("c")));
     assert_eq!(with_target("/?"), path("/", Some("")));
-    assert_eq!(with_target("*"), path("*", None));
+    assert_eq!(with_target("*"), Err(HandshakeError::BadTarget), "it is for OPTIONS alone (RFC 9112 §3.2.4)");
+    assert_eq!(parse("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().path(), "*");
     assert_eq!(with_target("http://h.example:1/x?y"), absolute("/x", Some("y"), "h.example:1"));
     assert_eq!(with_target("WS://h.example"), absolute("/", None, "h.example"));
     assert_eq!(with_target("wss://[::1]:9/"), absolute("/", None, "[::1]:9"));
@@ -126,6 +127,8 @@ fn same_origin() {
     assert!(!same("a.example:443", "http://a.example"));
     assert!(!same("a.example", "http://b.example"));
     assert!(!same("a.example", "http://a.example.b.example"));
+    assert!(!same("a.example", "app://a.example"), "not a page of HTTP's, whatever it calls its host");
+    assert!(!same("a.example", "http://a.example\r\nOrigin: http://b.example"), "two of them");
     assert!(!same("a.example", "null"));
     assert!(!same("a.example", ""));
     assert!(!same("a.example", "\u{e9}://\u{e9}"));

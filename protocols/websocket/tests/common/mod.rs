@@ -5,9 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use switchboard::testkit::Harness;
-use switchboard::{CloseReason, Closing, Failure, Limits, TimerId};
+use switchboard::{Bytes, CloseReason, Closing, Failure, Limits, TimerId};
 use switchboard_websocket::frame::{Header, OpCode, Receiver, Role, parse};
-use switchboard_websocket::{Accept, Closed, Handler, Message, Peer, Request, Response, Settings, WebSocket, mask};
+use switchboard_websocket::{
+    Accept, CloseCode, Closed, Handler, Message, Peer, Request, Response, Settings, WebSocket, mask,
+};
 
 pub const UPGRADE: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -39,8 +41,11 @@ impl Logged {
 impl Handler for Logged {
     fn on_handshake(&mut self, peer: &mut Peer<'_, '_>, request: &Request<'_>) -> Result<Accept, Response> {
         assert!(!peer.is_open());
-        peer.text("too early: not sent");
         match request.path() {
+            "/early" => {
+                peer.text("not sent");
+                Ok(Accept::new())
+            }
             "/forbidden" => Err(Response::text(403, "not for you\n").header("X-Why", "path")),
             "/injected" => Ok(Accept::new().header("X-A", "1\r\nX-B: 2")),
             "/abort" => {
@@ -69,9 +74,18 @@ impl Handler for Logged {
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
         match message {
             Message::Text("fail") => return Err(Failure::caller("told to fail")),
-            Message::Text("close") => peer.close(4000.into(), "told to")?,
+            Message::Text("close") => return peer.close(4000.into(), "told to"),
+            Message::Text("close and go on") => {
+                peer.close(CloseCode::NORMAL, "")?;
+                peer.text("1");
+                peer.binary_shared(Bytes::from_static(b"2"));
+                peer.ping(b"3")?;
+            }
             Message::Text("close badly") => peer.close(1006.into(), "")?,
-            Message::Text("abort") => peer.abort(),
+            Message::Text("abort") => {
+                peer.abort();
+                return Ok(());
+            }
             Message::Text("pause") => peer.pause_reading(),
             Message::Text(text) => self.say(format!("text {text}")),
             Message::Binary(bytes) => self.say(format!("binary {} {}", bytes.len(), sum(bytes))),
@@ -103,10 +117,11 @@ impl Handler for Logged {
     }
 
     fn on_close(&mut self, _: &mut Closing<'_>, closed: &Closed<'_>) {
-        let Closed { code, reason, by_peer, clean, .. } = *closed;
+        let Closed { code, reason, by_peer, clean, unsent, .. } = *closed;
         let who = if by_peer { "peer" } else { "us" };
         let how = if clean { "clean" } else { "unclean" };
-        self.say(format!("close {code} {reason:?} by {who}, {how}"));
+        let unsent = if unsent == 0 { String::new() } else { format!(", {unsent} unsent") };
+        self.say(format!("close {code} {reason:?} by {who}, {how}{unsent}"));
     }
 }
 
