@@ -14,7 +14,7 @@ pub(crate) struct Link {
     /// The index of the counters it adds to: its listener's, or the outgoing connections'.
     pub(crate) counters: u32,
     pub(crate) flags: Flag,
-    /// What the protocol declared by `hold`.
+    /// What the protocol declared by `hold`; while one inside layers is called, what that one did.
     pub(crate) held_by_protocol: usize,
     /// When the system last gave bytes, and last took some; at first, when the connection was made.
     pub(crate) last_read: Time,

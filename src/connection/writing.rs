@@ -96,7 +96,6 @@ impl<S: Stream> Connection<S> {
         if after <= core.limits.low_water && self.link.flags.contains(Flag::HELD) {
             self.link.flags.remove(Flag::HELD);
             self.expect_mail(core);
-            self.queue(core); // what arrived meanwhile
         }
         self.after_output(core)
     }

@@ -30,6 +30,8 @@ pub struct Inner<P> {
     took_over: bool,
     pub(super) seals: bool,
     switches: u8,
+    /// What it declared by `hold`: apart from what the layer did.
+    held: usize,
     reserve: Option<Box<Reserve>>,
 }
 
@@ -67,6 +69,7 @@ impl<P: Protocol> Inner<P> {
             took_over: false,
             seals: false,
             switches: 0,
+            held: 0,
             reserve: None,
         }
     }
@@ -232,6 +235,7 @@ impl<P: Protocol> Inner<P> {
     }
 
     pub(super) fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        cx.core.held -= std::mem::take(&mut self.held);
         if let Some(reserve) = self.reserve.take() {
             cx.core.held -= reserve.charged;
             cx.count_undelivered(reserve.letters.len() as u64);
@@ -285,6 +289,7 @@ impl<P: Protocol> Inner<P> {
         let before = if self.finished { Requests::Finish } else { Requests::None };
         let drain_owed = cx.link.flags.contains(Flag::DRAIN_OWED);
         cx.link.flags.remove(Flag::DRAIN_OWED);
+        std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         let seals = self.seals;
         if seals {
             self.reserve();
@@ -309,6 +314,7 @@ impl<P: Protocol> Inner<P> {
             Slot::Empty => Ok(()),
         };
         let asked = inside.requests;
+        std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         self.drain_owed |= cx.link.flags.contains(Flag::DRAIN_OWED);
         if drain_owed {
             cx.link.flags.insert(Flag::DRAIN_OWED);

@@ -23,10 +23,10 @@ pub(crate) fn need_descriptors(wanted: u64) {
     assert!(limit >= wanted, "this test needs {wanted} descriptors, the machine gives a process {limit}");
 }
 
-/// By how many bytes `f` changes what this thread has on the heap, and the most it had meanwhile.
+/// What `f` does to this thread's heap.
 pub(crate) fn heap(f: impl FnOnce()) -> Heap {
     let info = allocation_counter::measure(f);
-    Heap { allocations: info.count_total, change: info.bytes_current, peak: info.bytes_max }
+    Heap { allocations: info.count_total, change: info.bytes_current }
 }
 
 /// What was measured of a thread's heap.
@@ -36,8 +36,6 @@ pub(crate) struct Heap {
     pub(crate) allocations: u64,
     /// Bytes more at the end than at the beginning.
     pub(crate) change: i64,
-    /// The most bytes at any time between, above those at the beginning.
-    pub(crate) peak: u64,
 }
 
 /// The processor time of one thread. Looking at it takes no descriptor.

@@ -19,7 +19,7 @@ impl<P: Protocol> Inner<P> {
         }
         cx.core.timers.cancel_depths(&mut cx.link.timers, cx.depth + 1..=LOOP_DEPTH - 1);
         cx.link.flags.remove(Flag::PAUSED);
-        cx.core.held -= std::mem::take(&mut cx.link.held_by_protocol);
+        cx.core.held -= std::mem::take(&mut self.held);
         self.drain_owed = false;
         let mut old = match std::mem::replace(&mut self.protocol, Slot::Empty) {
             Slot::Own(protocol) => protocol.boxed(),
