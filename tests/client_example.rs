@@ -136,13 +136,3 @@ fn a_mistake_in_the_arguments_exits_2() {
         assert!(stderr.join("\n").contains(named), "{arguments:?}: {stderr:?}");
     }
 }
-
-#[test]
-fn custom_protocol_says_in_one_line_that_its_port_is_in_use() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let Finished { status, stderr, .. } = Program::start("custom_protocol", &["--listen", &address]).finish();
-    assert_eq!(status.code(), Some(1));
-    assert_eq!(stderr.len(), 1, "{stderr:?}");
-    assert!(stderr[0].contains(&address) && stderr[0].contains("in use"), "{stderr:?}");
-}
