@@ -28,6 +28,10 @@ pub struct Inner<P> {
     /// It took over from another and is still to be offered what is unread, and told what that
     /// one was told.
     took_over: bool,
+    /// It has paused reading, and is to be told of the peer's half-close when it resumes.
+    eof_waits: bool,
+    /// It was offered what is kept for it during the layer's callback that is under way.
+    offered: bool,
     pub(super) seals: bool,
     switches: u8,
     /// What it declared by `hold`: apart from what the layer did.
@@ -67,6 +71,8 @@ impl<P: Protocol> Inner<P> {
             eof_told: false,
             drain_owed: false,
             took_over: false,
+            eof_waits: false,
+            offered: false,
             seals: false,
             switches: 0,
             held: 0,
@@ -154,7 +160,8 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         }
         let before = input.len();
-        if before > 0 {
+        // Empty input is a re-offer for somebody further in; who has just taken over is no such one.
+        if before > 0 || !self.took_over {
             self.call(cx, |protocol, cx| protocol.on_data(cx, input))?;
         }
         if input.len() < before {

@@ -374,6 +374,57 @@ fn messages_wait_for_the_handshake_of_a_layer() {
 }
 
 #[test]
+fn what_is_left_is_not_offered_twice_for_the_same_bytes() {
+    /// Takes lines, and counts how often it is called.
+    struct Lines(Rc<RefCell<u32>>);
+    impl Protocol for Lines {
+        fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            *self.0.borrow_mut() += 1;
+            while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
+                input.take(end + 1);
+            }
+            Ok(())
+        }
+    }
+    let calls = Rc::default();
+    let mut harness = Harness::new(Layered::new(Hex, Layered::new(Idle, Lines(Rc::clone(&calls)))));
+    for (fed, expected) in [(&b"in"[..], 1), (b"comp", 2), (b"lete\nbut", 3), (b"\n", 4)] {
+        harness.feed(&hex(fed));
+        assert_eq!(*calls.borrow(), expected, "one call for each arrival");
+    }
+}
+
+#[test]
+fn a_layers_own_end_of_file_waits_while_the_protocol_inside_has_paused() {
+    /// `#` is the end of what the peer says.
+    struct UntilHash;
+    impl<P: Protocol> Layer<P> for UntilHash {
+        const SEALS: bool = true;
+        fn on_data(
+            &mut self,
+            cx: &mut Context<'_>,
+            input: &mut Input<'_>,
+            inner: &mut Inner<P>,
+        ) -> Result<(), Failure> {
+            let Some(end) = input.iter().position(|&byte| byte == b'#') else {
+                return inner.feed(cx, input.take_all());
+            };
+            inner.feed(cx, input.take(end))?;
+            input.take_all();
+            inner.feed_eof(cx)
+        }
+    }
+    let log = log();
+    let mut harness = Harness::new(Layered::new(UntilHash, Diary::new("d", &log)));
+    harness.feed(b"pause\necho after\nrest#");
+    assert_eq!(entries(&log), ["d open", "d pause"]);
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(entries(&log)[2..5], ["d timer", "d echo after", "d eof 4"]);
+    assert_eq!(harness.take_sent(), b"after\n");
+    assert_eq!(harness.core().held_bytes(), 0);
+}
+
+#[test]
 fn messages_that_waited_in_vain_are_counted() {
     let log = log();
     let mut harness = Harness::new(Layered::new(Knock(false), Diary::new("d", &log)));

@@ -5,9 +5,9 @@ use switchboard::{Bytes, EventLoop, Limits, protocol_fn};
 
 use crate::gauge::{alone, heap};
 
-/// Connections whose peers take nothing, each of which was sent `len` bytes; then each peer takes
-/// `taken` of them. Gives the heap bytes that are held now, and what the loop says it holds.
-fn backlogs(connections: usize, len: usize, taken: usize) -> (usize, usize) {
+/// Connections each of which was sent `len` bytes; its peer takes `at_once` of them, and then `later`
+/// some more. Gives the heap bytes that are held now, and what the loop says it holds.
+fn backlogs(connections: usize, len: usize, at_once: usize, later: usize) -> (usize, usize) {
     let (driver, network) = testkit::network();
     let mut event_loop = EventLoop::with_driver(driver, Limits::default()).unwrap();
     let ids: Vec<_> = (0..connections)
@@ -22,7 +22,7 @@ fn backlogs(connections: usize, len: usize, taken: usize) -> (usize, usize) {
     event_loop.turn(None).unwrap();
     let peers: Vec<Peer> = std::iter::from_fn(|| network.next_outgoing()).collect();
     for peer in &peers {
-        peer.set_window(0);
+        peer.set_window(at_once);
         peer.establish();
     }
     event_loop.turn(None).unwrap();
@@ -32,8 +32,8 @@ fn backlogs(connections: usize, len: usize, taken: usize) -> (usize, usize) {
             event_loop.with(id, |cx| cx.send(&message)).unwrap();
         }
         for peer in &peers {
-            if taken > 0 {
-                peer.set_window(taken);
+            if later > 0 {
+                peer.set_window(later);
             }
         }
         event_loop.turn(None).unwrap();
@@ -53,7 +53,7 @@ fn overhead(connections: usize) -> usize {
 fn a_small_backlog_takes_no_large_buffer() {
     let _alone = alone();
     for len in [1000, 20_000, 60_000] {
-        let (taken, counted) = backlogs(200, len, 0);
+        let (taken, counted) = backlogs(200, len, 0, 0);
         println!("200 backlogs of {len} bytes: {taken} on the heap, {counted} counted");
         assert_eq!(counted, 200 * len);
         assert!(taken <= counted * 2 + overhead(200), "{taken} bytes on the heap, {counted} counted");
@@ -61,12 +61,23 @@ fn a_small_backlog_takes_no_large_buffer() {
 }
 
 #[test]
+fn what_little_is_left_of_a_large_write_takes_no_large_buffer() {
+    let _alone = alone();
+    for (len, left) in [(60_000, 1000), (250_000, 1000), (250_000, 20_000)] {
+        let (taken, counted) = backlogs(200, len, len - left, 0);
+        println!("200 times {left} left of {len} bytes: {taken} on the heap, {counted} counted");
+        assert_eq!(counted, 200 * left);
+        assert!(taken <= counted * 2 + overhead(200), "{taken} bytes on the heap, {counted} counted");
+    }
+}
+
+#[test]
 fn a_backlog_nearly_taken_gives_its_memory_back() {
     let _alone = alone();
-    let (taken, counted) = backlogs(20, 8 << 20, (8 << 20) - 1000);
-    println!("20 backlogs of 8 MiB, 1000 bytes left of each: {taken} on the heap, {counted} counted");
-    assert_eq!(counted, 20 * 1000);
-    assert!(taken <= counted * 2 + 20 * 64 * 1024 + overhead(20), "{taken} bytes on the heap, {counted} counted");
+    let (taken, counted) = backlogs(4, 8 << 20, 0, (8 << 20) - 1000);
+    println!("4 backlogs of 8 MiB, 1000 bytes left of each: {taken} on the heap, {counted} counted");
+    assert_eq!(counted, 4 * 1000);
+    assert!(taken <= counted * 2 + overhead(4), "{taken} bytes on the heap, {counted} counted");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::common::{PATIENCE, finish, round_trip, tcp, web_socket};
 use crate::gauge::need_descriptors;
@@ -17,6 +17,7 @@ pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
     replies: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -32,14 +33,14 @@ impl Process {
         let orders = child.stdin.take().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let (sender, replies) = mpsc::channel();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines {
                 if let Some((_, reply)) = line.split_once(MARK) {
                     let _ = sender.send(reply.to_owned()); // nobody listens any more if a test failed
                 }
             }
         });
-        Self { child, orders, replies }
+        Self { child, orders, replies, reader: Some(reader) }
     }
 
     /// Waits for its next line.
@@ -58,6 +59,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill(); // it may have ended by itself
         let _ = self.child.wait();
+        self.reader.take().map(JoinHandle::join); // and the pipe is closed
     }
 }
 

@@ -4,6 +4,7 @@
 //! after the other. Clients by the thousand live in a second process, which is this same program,
 //! started for one of its ignored tests.
 
+#![cfg(target_os = "linux")] // descriptors and processor time are read from /proc
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 #[path = "../common/mod.rs"]

@@ -120,3 +120,34 @@ fn one_write_for_all_that_one_read_led_to_through_two_layers() {
     assert_eq!(harness.take_sent(), b"hello");
     assert_eq!(harness.peer().calls(), (before.0 + 1, before.1 + 1));
 }
+
+/// Hands on each byte by itself, as a layer of records does that finds several in one read.
+struct Records;
+
+impl<P: Protocol> Layer<P> for Records {
+    const SEALS: bool = true;
+
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
+        for byte in input.take_all().chunks_mut(1) {
+            inner.feed(cx, byte)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn who_pauses_at_one_record_does_not_hear_the_next_ones_of_the_same_read() {
+    let log = Log::default();
+    let spy = Spy::new("it", &log).on_data(|cx, input| {
+        input.take(1);
+        cx.pause_reading();
+        Ok(())
+    });
+    let mut harness = Harness::new(Layered::new(Records, spy));
+    harness.feed(b"abc");
+    assert_eq!(log.take(), ["it open", "it data a"]);
+    harness.with(|cx| cx.resume_reading());
+    assert_eq!(log.take(), ["it data bc"]);
+    harness.with(|cx| cx.resume_reading());
+    assert_eq!(log.take(), ["it data c"]);
+}

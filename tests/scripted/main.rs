@@ -9,6 +9,7 @@ mod accepting;
 mod chaos;
 mod closing;
 mod connecting;
+mod conversations;
 mod datagrams;
 mod draining;
 mod events;

@@ -15,11 +15,15 @@ impl<P: Protocol> Inner<P> {
         if !self.is_open() {
             return Ok(());
         }
+        if plain.is_empty() && self.tail_len() == 0 {
+            return Ok(());
+        }
         let held_back = cx.is_reading_paused() || self.took_over;
         if held_back || self.tail_len() > 0 {
             self.keep(cx, plain)?;
             return if held_back { Ok(()) } else { self.offer_tail(cx) };
         }
+        self.offered = true;
         let mut input = Input::new(plain);
         self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input))?;
         if !input.is_empty() {
@@ -31,12 +35,18 @@ impl<P: Protocol> Inner<P> {
     }
 
     /// Tells the inner protocol that the peer will send no more, with what it left of what the layer
-    /// made for it.
+    /// made for it; when it resumes, if it has paused reading.
     ///
     /// # Errors
     ///
     /// The inner protocol's.
     pub fn feed_eof(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.opened && cx.is_reading_paused() {
+            self.eof_waits = true;
+            cx.link.flags.insert(Flag::INNER_TAIL);
+            return Ok(());
+        }
+        self.eof_waits = false;
         let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
         let mut rest = Input::new(&mut tail);
         let result = self.on_eof(cx, &mut rest);
@@ -51,19 +61,25 @@ impl<P: Protocol> Inner<P> {
     /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
     #[inline]
     pub(in crate::layer) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if (self.tail_len() == 0 && !self.took_over) || !self.is_open() {
+        let offered = std::mem::take(&mut self.offered);
+        if (self.tail_len() == 0 && !self.took_over && !self.eof_waits) || !self.is_open() {
             return Ok(());
         }
-        self.offer_kept(cx)
+        self.offer_kept(cx, offered)
     }
 
     #[cold]
-    fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn offer_kept(&mut self, cx: &mut Context<'_>, offered: bool) -> Result<(), Failure> {
         cx.link.flags.insert(Flag::INNER_TAIL);
         if cx.is_reading_paused() {
             return Ok(());
         }
-        self.offer_tail(cx)?;
+        if !offered || self.took_over {
+            self.offer_tail(cx)?;
+        }
+        if self.eof_waits && !self.took_over {
+            return self.feed_eof(cx);
+        }
         if !self.took_over {
             return Ok(());
         }
@@ -80,6 +96,7 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         };
         let mut tail = std::mem::take(&mut reserve.tail);
+        self.offered = true;
         let before = tail.len();
         let mut input = Input::new(&mut tail);
         let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
@@ -89,6 +106,7 @@ impl<P: Protocol> Inner<P> {
         }
         tail.drain(..before - left);
         if left > 0 {
+            tail.shrink_to(4 * left); // what a large message needed is given back
             self.reserve().tail = tail;
         }
         self.await_bytes(cx, awaited)?;
