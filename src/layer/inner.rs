@@ -30,8 +30,8 @@ pub struct Inner<P> {
     took_over: bool,
     /// It has paused reading, and is to be told of the peer's half-close when it resumes.
     eof_waits: bool,
-    /// It was offered what is kept for it during the layer's callback that is under way.
-    offered: bool,
+    /// It was offered what is kept for it during the layer's `on_data` that is under way.
+    pub(super) offered: bool,
     pub(super) seals: bool,
     switches: u8,
     /// What it declared by `hold`: apart from what the layer did.

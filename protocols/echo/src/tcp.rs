@@ -16,11 +16,11 @@ pub struct TcpEcho;
 impl Protocol for TcpEcho {
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
         while cx.has_room() {
+            let room = cx.limits().high_water - cx.backlog();
+            cx.send(input.take(input.len().min(room)));
             if input.is_empty() {
                 return Ok(());
             }
-            let room = cx.limits().high_water - cx.backlog();
-            cx.send(input.take(input.len().min(room)));
         }
         cx.pause_reading();
         Ok(())

@@ -61,20 +61,19 @@ impl<P: Protocol> Inner<P> {
     /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
     #[inline]
     pub(in crate::layer) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let offered = std::mem::take(&mut self.offered);
         if (self.tail_len() == 0 && !self.took_over && !self.eof_waits) || !self.is_open() {
             return Ok(());
         }
-        self.offer_kept(cx, offered)
+        self.offer_kept(cx)
     }
 
     #[cold]
-    fn offer_kept(&mut self, cx: &mut Context<'_>, offered: bool) -> Result<(), Failure> {
+    fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.link.flags.insert(Flag::INNER_TAIL);
         if cx.is_reading_paused() {
             return Ok(());
         }
-        if !offered || self.took_over {
+        if !self.offered || self.took_over {
             self.offer_tail(cx)?;
         }
         if self.eof_waits && !self.took_over {
