@@ -159,7 +159,8 @@ impl Core {
     }
 
     /// Opens an outgoing TCP connection. Its id is good at once: messages posted to it wait until it
-    /// stands. If it can't be established, `protocol`'s `on_close` says why.
+    /// stands. If it can't be established, `protocol`'s `on_close` says why; at once, if the loop
+    /// drains. (A protocol that connects again in answer to that, when the loop has ended, is dropped.)
     pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
         let id = ConnectionId(self.registry.reserve());
         self.commands.push(Command::Connect { id, address, protocol: protocol.boxed() });

@@ -20,7 +20,8 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// Listens on an address; `factory` gives each accepted connection its protocol, or refuses it
-    /// with `None`.
+    /// with `None`. A host name is resolved here and now, which may block: give an address where that
+    /// matters.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl<D: Driver> EventLoop<D> {
         Ok(id)
     }
 
-    /// Binds a UDP socket for a protocol.
+    /// Binds a UDP socket for a protocol. A host name is resolved here and now, which may block.
     ///
     /// # Errors
     ///
