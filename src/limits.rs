@@ -31,7 +31,9 @@ pub struct Limits {
     /// 16 MiB and what surrounds it.
     pub send_buffer: usize,
     /// Above this much waiting output a connection is not read (who does not take answers is not
-    /// asked for more), and above half of it `has_room` says no. Default 256 KiB.
+    /// asked for more), and above half of it `has_room` says no. So a peer that never reads its
+    /// answers holds at most this, and what a protocol answers to one read of `read_budget` bytes (as
+    /// much again as those for an echo; one message for a WebSocket). Default 256 KiB.
     pub high_water: usize,
     /// At or below this much waiting output reading goes on, and `on_drain` is called if it is
     /// owed. Default 64 KiB.
