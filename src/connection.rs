@@ -298,9 +298,8 @@ impl<S: Stream> Connection<S> {
         }
         if let Err(reason) = self.flush(core, shop) {
             // A protocol's failure says more than that its last words could not be written.
-            let failure = matches!(outcome, Outcome::Close(CloseReason::Failure(_) | CloseReason::Limit(_)));
             return match outcome {
-                Outcome::Close(first) if failure => self.broke(core, first),
+                Outcome::Close(first @ (CloseReason::Failure(_) | CloseReason::Limit(_))) => self.broke(core, first),
                 _ => self.broke(core, reason),
             };
         }

@@ -10,11 +10,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use switchboard::{EventLoop, Handle};
+use switchboard_echo::TcpEcho;
+use switchboard_heartbeat::{Config, Heartbeat, PingPong};
 
 pub(crate) mod web_socket;
 
 /// How long anything may take before a test says that it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves TCP echo on a free port.
+pub(crate) fn listen_echo(event_loop: &mut EventLoop) -> SocketAddr {
+    let listener = event_loop.listen("127.0.0.1:0", |_| Some(TcpEcho)).unwrap();
+    event_loop.local_addr(listener).unwrap()
+}
+
+/// Serves heartbeat lines on a free port.
+pub(crate) fn listen_heartbeat(event_loop: &mut EventLoop) -> SocketAddr {
+    let heartbeat = |_: &_| Some(Heartbeat::new(Config::default()).around(PingPong::default()));
+    let listener = event_loop.listen("127.0.0.1:0", heartbeat).unwrap();
+    event_loop.local_addr(listener).unwrap()
+}
 
 /// The end of a wait.
 #[derive(Clone, Copy)]

@@ -5,10 +5,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use switchboard::EventLoop;
-use switchboard_echo::TcpEcho;
-use switchboard_heartbeat::{Config, Heartbeat, PingPong};
 
-use crate::common::{assert_nothing_left, drive, finish, tcp};
+use crate::common::{assert_nothing_left, drive, finish, listen_echo, listen_heartbeat, tcp};
 use crate::gauge::{alone, heap, open_descriptors};
 
 fn reset(stream: TcpStream) {
@@ -20,11 +18,7 @@ fn connecting_and_disconnecting_ten_thousand_times_leaves_nothing() {
     const TIMES: u64 = 10_000;
     let _alone = alone();
     let mut event_loop = EventLoop::new().unwrap();
-    let echo = event_loop.listen("127.0.0.1:0", |_| Some(TcpEcho)).unwrap();
-    let heartbeat = event_loop
-        .listen("127.0.0.1:0", |_| Some(Heartbeat::new(Config::default()).around(PingPong::default())))
-        .unwrap();
-    let [echo, heartbeat] = [echo, heartbeat].map(|it| event_loop.local_addr(it).unwrap());
+    let (echo, heartbeat) = (listen_echo(&mut event_loop), listen_heartbeat(&mut event_loop));
     let mut churn = |times: u64| {
         drive(&mut event_loop, || {
             for n in 0..times {

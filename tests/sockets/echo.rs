@@ -1,7 +1,7 @@
 //! Everything sent to an echo comes back, and then the end.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, UdpSocket};
+use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::pump::Pump;
 const MIB: usize = 1024 * 1024;
 
 /// A loop with a TCP echo, and its address.
-fn tcp_echo() -> (EventLoop, std::net::SocketAddr) {
+fn tcp_echo() -> (EventLoop, SocketAddr) {
     let mut event_loop = EventLoop::new().unwrap();
     let listener = event_loop.listen("127.0.0.1:0", |_| Some(TcpEcho)).unwrap();
     let address = event_loop.local_addr(listener).unwrap();
@@ -167,16 +167,19 @@ fn a_closed_datagram_client_does_not_disturb_the_next() {
     });
 }
 
+/// Sends 64 MiB from a loop of its own while it takes as much, and says how much came.
+fn pump_64_mebibytes(address: SocketAddr) -> Result<usize, String> {
+    let mut client = EventLoop::new().unwrap();
+    let (pump, result) = Pump::new(64 * MIB, 64 * MIB);
+    client.connect(address, pump);
+    client.run().unwrap();
+    result.recv_timeout(PATIENCE).unwrap()
+}
+
 #[test]
 fn two_loops_send_64_mebibytes_through_an_echo_and_finish() {
     let (mut server, address) = tcp_echo();
-    let total = drive(&mut server, || {
-        let mut client = EventLoop::new().unwrap();
-        let (pump, result) = Pump::new(64 * MIB, 64 * MIB);
-        client.connect(address, pump);
-        client.run().unwrap();
-        result.recv_timeout(PATIENCE).unwrap()
-    });
+    let total = drive(&mut server, || pump_64_mebibytes(address));
     assert_eq!(total, Ok(64 * MIB));
     assert_nothing_left(&mut server);
 }
@@ -190,13 +193,7 @@ fn two_ends_that_send_64_mebibytes_to_each_other_finish() {
     let mut pump = Some(pump);
     let listener = server.listen("127.0.0.1:0", move |_| pump.take()).unwrap();
     let address = server.local_addr(listener).unwrap();
-    let total = drive(&mut server, || {
-        let mut client = EventLoop::new().unwrap();
-        let (pump, result) = Pump::new(64 * MIB, 64 * MIB);
-        client.connect(address, pump);
-        client.run().unwrap();
-        result.recv_timeout(PATIENCE).unwrap()
-    });
+    let total = drive(&mut server, || pump_64_mebibytes(address));
     assert_eq!(total, Ok(64 * MIB));
     turn_until(&mut server, "its end has seen the end, too", |it| it.counters().closed == 1);
     assert_eq!(received.try_recv(), Ok(Ok(64 * MIB)));

@@ -4,10 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 
 use switchboard::EventLoop;
-use switchboard_echo::{TcpEcho, UdpEcho};
-use switchboard_heartbeat::{Config, Heartbeat, PingPong};
+use switchboard_echo::UdpEcho;
 
-use crate::common::{PATIENCE, Sequence, assert_nothing_left, drive, finish, round_trip, tcp, turn_until};
+use crate::common::{
+    PATIENCE, Sequence, assert_nothing_left, drive, finish, listen_echo, listen_heartbeat, round_trip, tcp, turn_until,
+};
 
 /// What strangers send to open ports, and what nobody would.
 pub(crate) fn garbage(sequence: &mut Sequence) -> Vec<Vec<u8>> {
@@ -74,11 +75,7 @@ fn write_and_read(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<(
 #[test]
 fn garbage_on_every_tcp_port_costs_nothing_afterwards() {
     let mut event_loop = EventLoop::new().unwrap();
-    let echo = event_loop.listen("127.0.0.1:0", |_| Some(TcpEcho)).unwrap();
-    let heartbeat = event_loop
-        .listen("127.0.0.1:0", |_| Some(Heartbeat::new(Config::default()).around(PingPong::default())))
-        .unwrap();
-    let [echo, heartbeat] = [echo, heartbeat].map(|it| event_loop.local_addr(it).unwrap());
+    let (echo, heartbeat) = (listen_echo(&mut event_loop), listen_heartbeat(&mut event_loop));
     drive(&mut event_loop, || {
         let mut sequence = Sequence::new(7);
         for bytes in garbage(&mut sequence) {
@@ -102,10 +99,7 @@ fn garbage_on_every_tcp_port_costs_nothing_afterwards() {
 #[test]
 fn a_bad_line_is_answered_and_closed() {
     let mut event_loop = EventLoop::new().unwrap();
-    let listener = event_loop
-        .listen("127.0.0.1:0", |_| Some(Heartbeat::new(Config::default()).around(PingPong::default())))
-        .unwrap();
-    let address = event_loop.local_addr(listener).unwrap();
+    let address = listen_heartbeat(&mut event_loop);
     for bad in [&b"nonsense\n"[..], b"PING x\n", &[b'A'; 1000], b"PING 1\nPING 2\nnonsense and much more\nPING 3\n"] {
         let answer = drive(&mut event_loop, || {
             let mut stream = tcp(address);
