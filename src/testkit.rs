@@ -41,10 +41,15 @@
 //! assert_eq!(harness.close_reason().unwrap().to_string(), "closed by this side");
 //! ```
 
+mod datagram_harness;
 mod harness;
+mod inbox;
 mod memory;
 mod network;
+mod stage;
 
+pub use datagram_harness::DatagramHarness;
 pub use harness::Harness;
+pub use inbox::Inbox;
 pub use memory::{MemoryDriver, MemoryListener, MemorySocket, MemoryStream};
 pub use network::{Network, Peer, network, network_until_would_block};

@@ -147,16 +147,18 @@ impl Timers {
 
     /// The owner's timer that was set at exactly `depth`, if it has one.
     pub(crate) fn find(&self, head: u32, depth: u8) -> Option<TimerId> {
+        self.all(head).map(|(timer, _)| timer).find(|timer| timer.depth() == depth)
+    }
+
+    /// The owner's timers with their deadlines, the last set first.
+    pub(crate) fn all(&self, head: u32) -> impl Iterator<Item = (TimerId, Time)> {
         let mut index = head;
-        while index != NONE {
-            let entry = &self.entries[index as usize];
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(index as usize)?;
             let timer = TimerId { index, tag: entry.tag };
-            if timer.depth() == depth {
-                return Some(timer);
-            }
             index = entry.sibling;
-        }
-        None
+            Some((timer, entry.deadline))
+        })
     }
 
     /// Nothing is due before this time; `None` if nothing is armed. It may be early (a slot of a

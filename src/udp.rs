@@ -268,6 +268,7 @@ impl<K: Socket> UdpEndpoint<K> {
         if let Some(mut protocol) = self.protocol.take() {
             protocol.on_close(core, &reason);
         }
+        core.note_close(self.link.id, reason);
         UdpStatus::Gone
     }
 

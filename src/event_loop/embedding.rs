@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use super::{Entry, EventLoop};
 use crate::connection::Status;
 use crate::driver::{Driver, Socket, Stream};
-use crate::{ConnectionId, Context, DatagramContext, DatagramProtocol, EndpointId, Protocol, SocketId};
+use crate::timer::LOOP_DEPTH;
+use crate::{ConnectionId, Context, DatagramContext, DatagramProtocol, EndpointId, Protocol, SocketId, Time};
 
 impl<D: Driver> EventLoop<D> {
     /// The address that a listener, UDP socket or connection has on this side.
@@ -70,6 +71,19 @@ impl<D: Driver> EventLoop<D> {
             }
             _ => None,
         }
+    }
+
+    /// When the timers are due that the protocols of a connection or UDP socket have set, the next first.
+    pub(crate) fn timers_of(&self, id: EndpointId) -> Vec<Time> {
+        let head = match self.entries.get(id) {
+            Some(Entry::Connection(connection)) => connection.link.timers,
+            Some(Entry::Socket(socket)) => socket.link.timers,
+            Some(Entry::Listener(_)) | None => return Vec::new(),
+        };
+        let timers = self.core.timers.all(head).filter(|(timer, _)| timer.depth() != LOOP_DEPTH);
+        let mut deadlines: Vec<Time> = timers.map(|(_, deadline)| deadline).collect();
+        deadlines.sort_unstable();
+        deadlines
     }
 
     fn with_any<R>(

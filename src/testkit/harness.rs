@@ -3,19 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{MemoryDriver, Network, Peer, network};
+use super::stage::Stage;
+use super::{Inbox, MemoryDriver, Network, Peer};
 use crate::{CloseReason, ConnectionId, Context, Core, EventLoop, Limits, Message, Protocol, Time};
-
-/// Turns without time moving after which a protocol is said to spin.
-const SPIN: u32 = 10_000;
 
 /// Drives one protocol value by hand: bytes in, bytes out, time advanced, half-close, reset.
 ///
 /// Below it is a whole event loop on a network in memory, so everything a protocol can ask for
 /// works. After each step the loop has come to rest: whatever the step led to has happened.
 pub struct Harness {
-    event_loop: EventLoop<MemoryDriver>,
-    network: Network,
+    stage: Stage,
     peer: Peer,
     id: ConnectionId,
 }
@@ -48,13 +45,11 @@ impl Harness {
     /// If the limits contradict each other.
     #[must_use]
     pub fn connecting(protocol: impl Protocol, limits: Limits) -> Self {
-        let (driver, network) = network();
-        let mut event_loop = EventLoop::with_driver(driver, limits).expect("limits that agree");
-        event_loop.core().keep_close_reasons();
-        let id = event_loop.connect(SocketAddr::from(([127, 0, 0, 1], 1)), protocol);
-        event_loop.turn(None).expect("the network in memory never fails to poll");
-        let peer = network.next_outgoing().expect("the loop has begun to connect");
-        Self { event_loop, network, peer, id }
+        let mut stage = Stage::new(limits);
+        let id = stage.event_loop.connect(SocketAddr::from(([127, 0, 0, 1], 1)), protocol);
+        stage.turn();
+        let peer = stage.network.next_outgoing().expect("the loop has begun to connect");
+        Self { stage, peer, id }
     }
 
     /// Bytes arrive.
@@ -84,19 +79,13 @@ impl Harness {
 
     /// Time passes; timers fire on the way, each at its own time.
     pub fn advance(&mut self, by: Duration) {
-        let until = self.network.now() + by;
-        while let Some(due) = self.event_loop.next_deadline().filter(|&due| due <= until) {
-            self.network.advance(due.saturating_since(self.network.now()));
-            self.settle();
-        }
-        self.network.advance(until.saturating_since(self.network.now()));
-        self.settle();
+        self.stage.advance(by, |_| {});
     }
 
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Time {
-        self.network.now()
+        self.stage.network.now()
     }
 
     /// Takes what the protocol has sent since this was last called, as far as the peer
@@ -118,27 +107,42 @@ impl Harness {
     ///
     /// The message, if the connection is gone or its mailbox full.
     pub fn post(&mut self, message: impl Into<Message>) -> Result<(), Message> {
-        let posted = self.event_loop.core().post(self.id, message);
+        let posted = self.stage.event_loop.core().post(self.id, message);
         self.settle();
         posted
     }
 
     /// The loop drains; see [`Core::shutdown`].
     pub fn shutdown(&mut self, timeout: Duration) {
-        self.event_loop.core().shutdown(timeout);
+        self.stage.event_loop.core().shutdown(timeout);
         self.settle();
+    }
+
+    /// Somebody on the same loop for the protocol to post to.
+    #[must_use]
+    pub fn inbox(&mut self) -> Inbox {
+        let inbox = Inbox::open(&mut self.stage);
+        self.settle();
+        inbox
+    }
+
+    /// When the protocol's timers are due (those of layers and of what they are around, too), the
+    /// next first.
+    #[must_use]
+    pub fn timers(&self) -> Vec<Time> {
+        self.stage.event_loop.timers_of(self.id.into())
     }
 
     /// Runs a closure as one of the protocol's callbacks; `None` if the connection has closed.
     pub fn with<R>(&mut self, closure: impl FnOnce(&mut Context<'_>) -> R) -> Option<R> {
-        let returned = self.event_loop.with(self.id, closure);
+        let returned = self.stage.event_loop.with(self.id, closure);
         self.settle();
         returned
     }
 
     /// The protocol, if it is (still) a `P`; `None` once the connection has closed.
     pub fn protocol<P: Protocol>(&mut self) -> Option<&mut P> {
-        self.event_loop.protocol(self.id)
+        self.stage.event_loop.protocol(self.id)
     }
 
     /// The id of the connection.
@@ -156,7 +160,7 @@ impl Harness {
     /// What `on_close` was told, once it was.
     #[must_use]
     pub fn close_reason(&mut self) -> Option<&CloseReason> {
-        self.event_loop.core().close_reason_of(self.id)
+        self.stage.event_loop.core().close_reason_of(self.id)
     }
 
     /// Whether the protocol's side has half-closed or closed in order.
@@ -174,17 +178,17 @@ impl Harness {
     /// The network in memory, for what else happens on it.
     #[must_use]
     pub fn network(&self) -> &Network {
-        &self.network
+        &self.stage.network
     }
 
     /// The loop below.
     pub fn event_loop(&mut self) -> &mut EventLoop<MemoryDriver> {
-        &mut self.event_loop
+        &mut self.stage.event_loop
     }
 
     /// What the loop's protocols share.
     pub fn core(&mut self) -> &mut Core {
-        self.event_loop.core()
+        self.stage.event_loop.core()
     }
 
     /// Turns the loop until it comes to rest at this time.
@@ -193,13 +197,6 @@ impl Harness {
     ///
     /// If it does not: some protocol makes work for itself without end.
     pub fn settle(&mut self) {
-        for _ in 0..SPIN {
-            let due = self.event_loop.next_deadline().is_some_and(|due| due <= self.network.now());
-            if self.event_loop.tally().is_some() || !(due || self.network.has_events()) {
-                return;
-            }
-            self.event_loop.turn(None).expect("the network in memory never fails to poll");
-        }
-        panic!("the protocol spins: {SPIN} turns at one and the same time");
+        self.stage.settle();
     }
 }

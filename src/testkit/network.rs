@@ -121,6 +121,14 @@ impl Network {
         Some(Peer { state: Rc::clone(&self.state), index })
     }
 
+    /// The outgoing connection to `address`, taken out of the line of [`next_outgoing`](Self::next_outgoing).
+    pub(super) fn outgoing_to(&self, address: SocketAddr) -> Option<Peer> {
+        let mut state = self.state.borrow_mut();
+        let position = state.outgoing.iter().position(|&index| state.streams[index].peer == address)?;
+        let index = state.outgoing.remove(position)?;
+        Some(Peer { state: Rc::clone(&self.state), index })
+    }
+
     /// The loop's next attempt to connect fails at once.
     pub fn refuse_connect(&self, kind: io::ErrorKind) {
         self.state.borrow_mut().refuse_connect = Some(kind);
