@@ -282,7 +282,6 @@ impl<S: Stream> Connection<S> {
                     self.switch(core, &mut shop.out, to)
                 };
             } else if self.may_reoffer() && !offered {
-                self.link.flags.remove(Flag::REOFFER);
                 offered = true;
                 outcome = self.offer(core, &mut shop.out);
             } else {
@@ -318,7 +317,8 @@ impl<S: Stream> Connection<S> {
     fn switch(&mut self, core: &mut Core, out: &mut Outbox, to: SwitchTo) -> Outcome {
         let Some(mut old) = self.protocol.take() else { return Outcome::GoOn };
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
-        self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::REOFFER);
+        self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::EOF_TOLD);
+        self.link.flags.insert(Flag::REOFFER);
         let held = std::mem::take(&mut self.link.held_by_protocol);
         core.held -= held;
         self.protocol = Some(match to {
@@ -331,15 +331,10 @@ impl<S: Stream> Connection<S> {
             }
             SwitchTo::Wrap(wrap) => wrap(old),
         });
-        let steps: [fn(&mut Self, &mut Core, &mut Outbox) -> Outcome; 4] = [
+        let steps: [fn(&mut Self, &mut Core, &mut Outbox) -> Outcome; 3] = [
             |connection, core, out| connection.call(core, out, Protocol::on_open),
-            |connection, core, out| if connection.tail_len() > 0 { connection.offer(core, out) } else { Outcome::GoOn },
             |connection, core, out| {
-                if connection.link.flags.contains(Flag::EOF_TOLD) {
-                    connection.tell_eof(core, out)
-                } else {
-                    Outcome::GoOn
-                }
+                if connection.may_reoffer() { connection.offer(core, out) } else { Outcome::GoOn }
             },
             |connection, core, out| {
                 if core.draining { connection.call(core, out, Protocol::on_shutdown) } else { Outcome::GoOn }
@@ -354,8 +349,20 @@ impl<S: Stream> Connection<S> {
         Outcome::GoOn
     }
 
-    /// Offers the unconsumed rest to the protocol (an empty one, if a layer inside holds its own).
+    /// Offers the unconsumed rest to the protocol, and tells it of the half-close if it has taken over
+    /// from one that knew of it.
     fn offer(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
+        self.link.flags.remove(Flag::REOFFER);
+        let outcome = self.offer_rest(core, out);
+        let untold = self.link.flags.contains(Flag::EOF) && !self.link.flags.intersects(Flag::EOF_TOLD | Flag::PAUSED);
+        if untold && matches!(outcome, Outcome::GoOn) && core.switch.is_none() {
+            return self.tell_eof(core, out);
+        }
+        outcome
+    }
+
+    /// Offers the unconsumed rest (an empty one, if a layer inside holds its own).
+    fn offer_rest(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
         let inner_tail = self.link.flags.contains(Flag::INNER_TAIL);
         self.link.flags.remove(Flag::INNER_TAIL); // whoever still holds one says so again
         let Some(mut tail) = self.tail.take() else {

@@ -1,12 +1,16 @@
 //! The loop's handle for other threads.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use queue::Queue;
 
 use crate::driver::Wake;
 use crate::{ConnectionId, Context, Core, EndpointId, Message};
+
+mod queue;
+mod sync;
 
 /// A way to the event loop from any thread: `Send`, `Sync`, and cheap to clone.
 ///
@@ -26,7 +30,7 @@ use crate::{ConnectionId, Context, Core, EndpointId, Message};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(Arc<Queue<Remote>>);
 
 /// The loop has ended, or was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,13 @@ impl<T> Undelivered<T> {
     pub fn into_inner(self) -> T {
         match self {
             Self::Ended(value) | Self::Full(value) => value,
+        }
+    }
+
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Undelivered<U> {
+        match self {
+            Self::Ended(value) => Undelivered::Ended(f(value)),
+            Self::Full(value) => Undelivered::Full(f(value)),
         }
     }
 }
@@ -77,23 +88,9 @@ pub(crate) enum Remote {
     Stop,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Whether the queue holds something: spares the loop the lock.
-    pending: AtomicBool,
-    limit: usize,
-    waker: Arc<dyn Wake>,
-}
-
-#[derive(Default)]
-struct Queue {
-    requests: Vec<Remote>,
-    ended: bool,
-}
-
 impl Handle {
     pub(crate) fn new(waker: Arc<dyn Wake>, limit: usize) -> Self {
-        Self(Arc::new(Shared { queue: Mutex::default(), pending: AtomicBool::new(false), limit, waker }))
+        Self(Arc::new(Queue::new(waker, limit)))
     }
 
     /// Posts a message to a connection or UDP socket. If that is gone when the loop comes to it, or
@@ -162,63 +159,28 @@ impl Handle {
     /// Whether the loop has something to fetch.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        self.0.pending.load(Ordering::Acquire)
+        self.0.is_pending()
     }
 
-    /// Fetches all requests into `requests`.
+    /// Fetches all requests into `requests`, which must be empty.
     pub(crate) fn take(&self, requests: &mut Vec<Remote>) {
-        let mut queue = self.lock();
-        self.0.pending.store(false, Ordering::Release);
-        std::mem::swap(&mut queue.requests, requests);
+        self.0.take(requests);
     }
 
-    /// From now on every request is refused; those that waited are dropped.
-    pub(crate) fn end(&self) {
-        let mut queue = self.lock();
-        queue.ended = true;
-        self.0.pending.store(false, Ordering::Release);
-        let requests = std::mem::take(&mut queue.requests);
-        drop(queue);
-        drop(requests); // their destructors may use the handle
+    /// From now on every request is refused; those that waited are dropped. Says how many messages
+    /// were among them.
+    pub(crate) fn end(&self) -> u64 {
+        let requests = self.0.end();
+        requests.iter().filter(|request| matches!(request, Remote::Post(..))).count() as u64
     }
 
     fn push<T>(&self, remote: Remote, give_back: impl FnOnce(Remote) -> T) -> Result<(), Undelivered<T>> {
-        let queue = self.lock();
-        if queue.ended {
-            return Err(Undelivered::Ended(give_back(remote)));
-        }
-        if queue.requests.len() >= self.0.limit {
-            return Err(Undelivered::Full(give_back(remote)));
-        }
-        self.enqueue(queue, remote);
-        Ok(())
+        self.0.push(remote).map_err(|undelivered| undelivered.map(give_back))
     }
 
     /// As `push`, for what must get through though the queue is full.
     fn push_always(&self, remote: Remote) -> Result<(), LoopEnded> {
-        let queue = self.lock();
-        if queue.ended {
-            return Err(LoopEnded);
-        }
-        self.enqueue(queue, remote);
-        Ok(())
-    }
-
-    /// Whoever finds the queue empty wakes the loop; the others know it is on its way.
-    fn enqueue(&self, mut queue: MutexGuard<'_, Queue>, remote: Remote) {
-        queue.requests.push(remote);
-        let first = queue.requests.len() == 1;
-        self.0.pending.store(true, Ordering::Release);
-        drop(queue);
-        if first {
-            // It can only fail for lack of kernel memory; then the loop learns of it in its next turn.
-            let _ = self.0.waker.wake();
-        }
-    }
-
-    /// No code of others runs under the lock, so a poisoned one is whole all the same.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.push_always(remote).map_err(|_| LoopEnded)
     }
 }
 

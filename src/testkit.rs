@@ -41,15 +41,34 @@
 //! assert_eq!(harness.close_reason().unwrap().to_string(), "closed by this side");
 //! ```
 
+mod conformance;
 mod datagram_harness;
+mod fuzz;
 mod harness;
 mod inbox;
 mod memory;
 mod network;
+mod notes;
+mod observed;
+mod schedule;
+mod seeds;
+mod simulation;
 mod stage;
+mod transcript;
+mod trial;
+mod witness;
 
+pub use conformance::{Conformance, Script, check_conformance};
 pub use datagram_harness::DatagramHarness;
+pub use fuzz::{Fuzz, fuzz, replay_seeds};
 pub use harness::Harness;
 pub use inbox::Inbox;
 pub use memory::{MemoryDriver, MemoryListener, MemorySocket, MemoryStream};
 pub use network::{Network, Peer, network, network_until_would_block};
+pub use notes::note;
+pub use schedule::{Operation, Schedule};
+pub use seeds::{check_seeds, check_seeds_on};
+pub use simulation::{
+    Conditions, Faults, Host, SimulatedDriver, SimulatedListener, SimulatedSocket, SimulatedStream, Simulation,
+};
+pub use transcript::{Entry, Transcript};

@@ -258,8 +258,7 @@ impl Timers {
         let entry = &mut self.entries[index as usize];
         (entry.previous, entry.next) = (previous, next);
         entry.slot = u16::try_from(at).unwrap_or(DUE);
-        let when = if level == 0 { deadline } else { Time::from_nanos(self.slot_start(level, slot) << TICK_BITS) };
-        self.next = self.next.min(when);
+        self.next = self.next.min(deadline);
     }
 
     /// Takes an entry out of its slot; one that is due is in none.

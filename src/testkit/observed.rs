@@ -1,1 +1,267 @@
+//! Watches a protocol while it runs, as nothing but a protocol around it can.
 
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::context::Requests;
+use crate::core::SwitchTo;
+use crate::link::Flag;
+use crate::{CloseReason, Closing, Context, Failure, Input, Message, Protocol, Time, TimerId};
+
+/// Callbacks in a row that come to nothing, within [`SPIN_TIME`], after which a protocol is said to
+/// spin.
+const SPIN: u32 = 1_000;
+/// Time that hardly moves is time that stands still: timers of a nanosecond spin, too.
+const SPIN_TIME: Duration = Duration::from_millis(1);
+
+/// A protocol that is watched: on its connection it behaves as it would by itself.
+///
+/// It panics when the contract is broken, by the protocol (it spins, it ignores that the loop's
+/// memory is full) or by what calls it (`on_open` not first, `on_close` not last or twice). When the
+/// protocol is [switched](Context::switch_to), its successor is watched in its place.
+pub(super) struct Observed {
+    protocol: Box<dyn Protocol>,
+    watch: Rc<Watch>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Open,
+    /// Failed, closed or aborted: `on_close` is to follow.
+    Ended,
+    Closed,
+}
+
+/// What is seen of a connection's protocols.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// The type of the first protocol, for messages.
+    name: &'static str,
+    callbacks: Cell<u64>,
+    /// The callback that runs, or ran last.
+    last: Cell<&'static str>,
+    /// Callbacks in a row that came to nothing, since when, and the last of them.
+    idle: Cell<u32>,
+    idle_since: Cell<Time>,
+    recent: RefCell<[&'static str; 4]>,
+    /// Output that waited when the last callback returned.
+    backlog: Cell<usize>,
+    drain_owed: Cell<bool>,
+    switches: Cell<u64>,
+    most_held: Cell<usize>,
+    stage: Cell<Option<Stage>>,
+}
+
+impl Observed {
+    /// `protocol`, watched by what is given back with it.
+    pub(super) fn new<P: Protocol>(protocol: P) -> (Self, Rc<Watch>) {
+        let watch = Rc::new(Watch { name: std::any::type_name::<P>(), ..Watch::default() });
+        (Self::watched(protocol.boxed(), Rc::clone(&watch)), watch)
+    }
+
+    fn watched(protocol: Box<dyn Protocol>, watch: Rc<Watch>) -> Self {
+        watch.stage.set(Some(Stage::New));
+        Self { protocol, watch, stage: Stage::New }
+    }
+
+    /// One callback, of which `consumed` says how many bytes of input it has consumed.
+    fn observe(
+        &mut self,
+        callback: &'static str,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> (Result<(), Failure>, usize),
+    ) -> Result<(), Failure> {
+        self.may_be_called(callback);
+        let (backlog, finishing) = (cx.backlog(), cx.link.flags.contains(Flag::FINISHING));
+        let drained = self.watch.backlog.get() != backlog;
+        let (result, consumed) = call(&mut *self.protocol, cx);
+        let ended = result.is_err() || cx.requests >= Requests::Close;
+        let finished = cx.requests == Requests::Finish && !finishing;
+        let progress = drained || consumed > 0 || cx.backlog() != backlog || finished || ended;
+        self.watch.saw(cx, progress);
+        if ended {
+            self.enter(Stage::Ended); // which beats a switch
+        } else {
+            self.watch.check_memory(cx);
+            self.follow_switch(cx);
+        }
+        result
+    }
+
+    fn may_be_called(&mut self, callback: &'static str) {
+        let opens = callback == "on_open";
+        let in_order = if opens { self.stage == Stage::New } else { self.stage == Stage::Open };
+        let name = self.watch.name;
+        assert!(in_order, "{callback} was called on a {:?} {name}: the fault of what calls it", self.stage);
+        if callback == "on_drain" {
+            assert!(self.watch.drain_owed.get(), "on_drain was called on {name}, whose has_room() never said no");
+        }
+        self.watch.begin(callback);
+        if opens {
+            self.enter(Stage::Open);
+        }
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.watch.stage.set(Some(stage));
+    }
+
+    /// Sees to it that who takes over is watched, too.
+    fn follow_switch(&mut self, cx: &mut Context<'_>) {
+        let Some((depth, to)) = cx.core.switch.take() else { return };
+        let watch = Rc::clone(&self.watch);
+        watch.switches.set(watch.switches.get() + 1);
+        let to = match to {
+            SwitchTo::Replace(new) => SwitchTo::Replace(Box::new(Self::watched(new, watch))),
+            SwitchTo::Wrap(wrap) => SwitchTo::Wrap(Box::new(move |old: Box<dyn Protocol>| {
+                let old: Box<dyn Any> = old;
+                let old = old.downcast::<Self>().expect("who asked for the switch is watched");
+                Box::new(Self::watched(wrap(old.protocol), watch)) as Box<dyn Protocol>
+            })),
+        };
+        cx.core.switch = Some((depth, to));
+    }
+}
+
+impl Watch {
+    /// Something happens to the connection from outside: what follows is no spin.
+    pub(super) fn stimulus(&self) {
+        self.idle.set(0);
+    }
+
+    /// Callbacks so far.
+    pub(super) fn callbacks(&self) -> u64 {
+        self.callbacks.get()
+    }
+
+    /// The type of the protocol that the connection began with.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The callback that was called last; empty before the first.
+    pub(super) fn last_callback(&self) -> &'static str {
+        self.last.get()
+    }
+
+    /// How often another protocol has taken over.
+    pub(super) fn switches(&self) -> u64 {
+        self.switches.get()
+    }
+
+    /// The most bytes that the loop has held after a callback.
+    pub(super) fn most_held(&self) -> usize {
+        self.most_held.get()
+    }
+
+    /// Whether the protocol has failed, closed or aborted, or has been told that all is over.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.stage.get(), Some(Stage::Ended | Stage::Closed))
+    }
+
+    /// Whether `on_close` has been called, on the last protocol where there were several.
+    pub(super) fn has_closed(&self) -> bool {
+        self.stage.get() == Some(Stage::Closed)
+    }
+
+    /// Whether `has_room` has said no and `on_drain` has not come yet.
+    pub(super) fn owes_drain(&self) -> bool {
+        self.drain_owed.get() && !self.has_ended()
+    }
+
+    fn begin(&self, callback: &'static str) {
+        self.last.set(callback);
+        self.callbacks.set(self.callbacks.get() + 1);
+        let recent = &mut *self.recent.borrow_mut();
+        recent.rotate_left(1);
+        recent[3] = callback;
+    }
+
+    /// A callback has returned.
+    fn saw(&self, cx: &Context<'_>, progress: bool) {
+        self.backlog.set(cx.backlog());
+        self.drain_owed.set(cx.link.flags.contains(Flag::DRAIN_OWED));
+        if progress || cx.core.now.saturating_since(self.idle_since.get()) >= SPIN_TIME {
+            self.idle.set(0);
+            self.idle_since.set(cx.core.now);
+            return;
+        }
+        self.idle.set(self.idle.get() + 1);
+        assert!(
+            self.idle.get() < SPIN,
+            "{} spins: {SPIN} callbacks in a row at one and the same time ({}) consumed nothing and sent nothing; \
+             the last were {}",
+            self.name,
+            cx.core.now,
+            self.recent_callbacks(),
+        );
+    }
+
+    fn recent_callbacks(&self) -> String {
+        self.recent.borrow().iter().copied().filter(|callback| !callback.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn check_memory(&self, cx: &Context<'_>) {
+        let (held, limit) = (cx.core.held, cx.core.limits.loop_memory);
+        self.most_held.set(self.most_held.get().max(held));
+        assert!(
+            held <= limit,
+            "{} goes on after {} although the loop now holds {held} bytes and may hold {limit}: what `hold` answered \
+             was ignored",
+            self.name,
+            self.last.get(),
+        );
+    }
+}
+
+impl Protocol for Observed {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.observe("on_open", cx, |protocol, cx| (protocol.on_open(cx), 0))
+    }
+
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        self.observe("on_data", cx, |protocol, cx| {
+            let before = input.len();
+            (protocol.on_data(cx, input), before - input.len())
+        })
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        self.observe("on_eof", cx, |protocol, cx| {
+            let before = rest.len();
+            (protocol.on_eof(cx, rest), before - rest.len())
+        })
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        self.observe("on_timer", cx, |protocol, cx| (protocol.on_timer(cx, timer), 0))
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.observe("on_drain", cx, |protocol, cx| (protocol.on_drain(cx), 0))
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        self.observe("on_message", cx, |protocol, cx| (protocol.on_message(cx, message), 0))
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.observe("on_shutdown", cx, |protocol, cx| (protocol.on_shutdown(cx), 0))
+    }
+
+    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+        if std::thread::panicking() {
+            return; // the loop goes down with a run that failed: its own panic is the one to see
+        }
+        let name = self.watch.name;
+        assert!(self.stage != Stage::Closed, "on_close was called twice on {name}: the fault of what calls it");
+        self.watch.begin("on_close");
+        self.enter(Stage::Closed);
+        self.protocol.on_close(cx, reason);
+    }
+}

@@ -1,1 +1,394 @@
+//! Whole event loops on one network in virtual time, from a seed.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{EventLoop, Limits, Time};
+
+mod conditions;
+mod datagram;
+mod driver;
+mod stream;
+mod weather;
+mod wire;
+
+pub use conditions::{Conditions, Faults};
+use driver::Wakes;
+pub use driver::{SimulatedDriver, SimulatedListener, SimulatedSocket, SimulatedStream};
+use wire::{Happening, Shared, Wire};
+
+/// Turns of one host at one and the same time after which it is said to spin.
+const SPIN: u32 = 100_000;
+
+/// A network of hosts, each an [`EventLoop`], on one thread and in virtual time: the very loops that
+/// run on real sockets, with everything below them drawn from a seed. The same seed gives the same
+/// run, to the byte.
+///
+/// Nothing happens between calls: [`run_for`](Self::run_for), [`run_until`](Self::run_until),
+/// [`run_to_rest`](Self::run_to_rest) and [`step`](Self::step) turn whichever loops have something to
+/// do, and when none has, move the clock to the next thing due. So a month without traffic takes no
+/// time. A turn takes none either: whatever is due at a moment is done at that moment.
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+/// use switchboard::{Context, Failure, Input, Protocol, Time, protocol_fn, testkit::Simulation};
+///
+/// /// Asks, and notes when the answer is complete.
+/// struct Asking(Rc<RefCell<Option<Time>>>);
+///
+/// impl Protocol for Asking {
+///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+///         cx.send(b"anybody there?");
+///         Ok(())
+///     }
+///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+///         if &**input == b"anybody there?" {
+///             input.take_all();
+///             *self.0.borrow_mut() = Some(cx.now());
+///             cx.close();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut sim = Simulation::new(42);
+/// let (server, client) = (sim.add_host("server"), sim.add_host("client"));
+/// let address = sim.address(server, 7000);
+/// sim.event_loop(server).listen(address, |_| {
+///     Some(protocol_fn(|cx, input| {
+///         cx.send(input.take_all());
+///         Ok(())
+///     }))
+/// })?;
+/// let answered = Rc::default();
+/// sim.event_loop(client).connect(address, Asking(Rc::clone(&answered)));
+/// assert!(sim.run_to_rest(Duration::from_secs(60)));
+/// // There and back to connect, and again to be answered, at a millisecond each way.
+/// assert_eq!(*answered.borrow(), Some(Time::ZERO + Duration::from_millis(4)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// What TCP does is what its users can see of it: bytes in order and behind them the FIN, buffers of
+/// a size that fill, a reset for who closes with input unread, edges as epoll reports them. Where
+/// nobody listens a connect is refused, and where no host is nobody answers. With
+/// [`Conditions`] the network does its worst, and [`Faults`] say how often it did.
+///
+/// `SHORT_MEANS_DRAINED` is as of [`Driver`](crate::driver::Driver::SHORT_MEANS_DRAINED).
+pub struct Simulation<const SHORT_MEANS_DRAINED: bool = true> {
+    hosts: Vec<Node<SHORT_MEANS_DRAINED>>,
+    /// When a host next has something to do of itself.
+    deadlines: BTreeSet<(Time, usize)>,
+    wire: Shared,
+    wakes: Arc<Wakes>,
+}
+
+/// One host of a [`Simulation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(usize);
+
+struct Node<const SHORT_MEANS_DRAINED: bool> {
+    name: String,
+    event_loop: EventLoop<SimulatedDriver<SHORT_MEANS_DRAINED>>,
+    /// As it stands in `deadlines`.
+    deadline: Option<Time>,
+    /// How often it was turned at this time.
+    turns: u32,
+    turned: Time,
+}
+
+impl Simulation {
+    /// A network without hosts, whose readiness is epoll's. Everything in it follows from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::with_seed(seed)
+    }
+}
+
+impl Simulation<false> {
+    /// As [`new`](Simulation::new), where readiness ends only at `WouldBlock`.
+    #[must_use]
+    pub fn until_would_block(seed: u64) -> Self {
+        Self::with_seed(seed)
+    }
+}
+
+impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
+    fn with_seed(seed: u64) -> Self {
+        Self {
+            hosts: Vec::new(),
+            deadlines: BTreeSet::new(),
+            wire: Rc::new(RefCell::new(Wire::new(seed, SHORT_MEANS_DRAINED))),
+            wakes: Arc::default(),
+        }
+    }
+
+    /// Adds a host with default [`Limits`]. The first has the address 10.0.0.1, the second 10.0.0.2,
+    /// and so on.
+    pub fn add_host(&mut self, name: &str) -> Host {
+        self.add_host_with(name, Limits::default())
+    }
+
+    /// Adds a host.
+    ///
+    /// # Panics
+    ///
+    /// If the limits contradict each other.
+    pub fn add_host_with(&mut self, name: &str, limits: Limits) -> Host {
+        let host = self.wire.borrow_mut().add_host();
+        let driver = SimulatedDriver { wire: Rc::clone(&self.wire), host, wakes: Arc::clone(&self.wakes) };
+        let event_loop = match EventLoop::with_driver(driver, limits) {
+            Ok(event_loop) => event_loop,
+            Err(error) => panic!("host {name}: {error}"),
+        };
+        let (deadline, turned) = (None, Time::ZERO);
+        self.hosts.push(Node { name: name.to_owned(), event_loop, deadline, turns: 0, turned });
+        Host(host)
+    }
+
+    /// The address of a host's port.
+    #[must_use]
+    pub fn address(&self, host: Host, port: u16) -> SocketAddr {
+        SocketAddr::new(Wire::ip(host.0), port)
+    }
+
+    /// The name a host was given.
+    #[must_use]
+    pub fn name(&self, host: Host) -> &str {
+        &self.hosts[host.0].name
+    }
+
+    /// A host's event loop, to listen, connect, post, and look at. What it is asked for happens when
+    /// the simulation next runs.
+    pub fn event_loop(&mut self, host: Host) -> &mut EventLoop<SimulatedDriver<SHORT_MEANS_DRAINED>> {
+        self.wire.borrow_mut().make_runnable(host.0);
+        &mut self.hosts[host.0].event_loop
+    }
+
+    // The weather.
+
+    /// Sets the conditions between all hosts, those set for pairs included. Connections keep the
+    /// buffers that they were made with.
+    ///
+    /// # Panics
+    ///
+    /// If a chance is not between 0 and 1, or a size is 0.
+    pub fn set_conditions(&mut self, conditions: Conditions) {
+        self.wire.borrow_mut().weather.set(conditions, None);
+    }
+
+    /// Sets the conditions between two hosts (or of one with itself).
+    ///
+    /// # Panics
+    ///
+    /// As [`set_conditions`](Self::set_conditions).
+    pub fn set_conditions_between(&mut self, a: Host, b: Host, conditions: Conditions) {
+        self.wire.borrow_mut().weather.set(conditions, Some((a.0, b.0)));
+    }
+
+    /// From now on nothing passes between two hosts: datagrams are lost, and what TCP has under way
+    /// waits.
+    pub fn partition(&mut self, a: Host, b: Host) {
+        self.wire.borrow_mut().partition(a.0, b.0);
+    }
+
+    /// Ends a partition. What TCP had under way arrives at its next retransmission, within 200 ms and
+    /// the latency.
+    pub fn heal(&mut self, a: Host, b: Host) {
+        self.wire.borrow_mut().heal(a.0, b.0);
+    }
+
+    /// A host's process does not get to run for a while: its loop is not turned, and what arrives
+    /// waits in the buffers of its sockets.
+    pub fn stall(&mut self, host: Host, duration: Duration) {
+        let mut wire = self.wire.borrow_mut();
+        let until = wire.now + duration;
+        let state = &mut wire.hosts[host.0];
+        state.stalled_until = state.stalled_until.max(Some(until));
+        wire.schedule(until, Happening::Resume(host.0));
+    }
+
+    /// A host's clock leaps forward by `by`, as that of a suspended laptop does; everybody else's
+    /// goes on as before.
+    pub fn jump_clock(&mut self, host: Host, by: Duration) {
+        let mut wire = self.wire.borrow_mut();
+        wire.hosts[host.0].skew += by;
+        wire.make_runnable(host.0);
+    }
+
+    /// A host has no descriptors to spare for a while: it can't accept, connect, listen or bind.
+    pub fn exhaust_descriptors(&mut self, host: Host, duration: Duration) {
+        let mut wire = self.wire.borrow_mut();
+        let until = wire.now + duration;
+        let state = &mut wire.hosts[host.0];
+        state.exhausted_until = state.exhausted_until.max(until);
+    }
+
+    /// Sabotage, to see whether a test would notice: the `n`th readiness from now (1 is the next) that
+    /// the host's driver would report is lost.
+    pub fn lose_edge(&mut self, host: Host, n: u64) {
+        self.wire.borrow_mut().hosts[host.0].sabotage = Some(n);
+    }
+
+    // Running.
+
+    /// The time now. A host's own clock may be [ahead](Self::jump_clock).
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.wire.borrow().now
+    }
+
+    /// A hash of everything that has happened so far: what was sent, arrived, was read and reported,
+    /// and when. Equal for equal seeds.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.wire.borrow().digest.0
+    }
+
+    /// How often the network has done what.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.wire.borrow().weather.faults
+    }
+
+    /// Turns one host that has something to do, or else moves the clock to the next thing due and
+    /// lets that happen. False if nothing is left to do, ever.
+    ///
+    /// # Panics
+    ///
+    /// If a host spins: it always has something more to do, and time never moves on.
+    pub fn step(&mut self) -> bool {
+        self.step_by(Time::MAX)
+    }
+
+    /// Runs for a span of virtual time.
+    ///
+    /// # Panics
+    ///
+    /// As [`step`](Self::step).
+    pub fn run_for(&mut self, duration: Duration) {
+        let until = self.now() + duration;
+        while self.step_by(until) {}
+        self.wire.borrow_mut().now = until;
+    }
+
+    /// Runs until `condition` holds, which is asked before each step; false if it did not within
+    /// `limit`.
+    ///
+    /// # Panics
+    ///
+    /// As [`step`](Self::step).
+    pub fn run_until(&mut self, limit: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
+        let until = self.now() + limit;
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if !self.step_by(until) {
+                self.wire.borrow_mut().now = until;
+                return false;
+            }
+        }
+    }
+
+    /// Runs until nothing is left to do: no bytes under way, no timer armed. False if something still
+    /// is after `limit`.
+    ///
+    /// # Panics
+    ///
+    /// As [`step`](Self::step).
+    pub fn run_to_rest(&mut self, limit: Duration) -> bool {
+        let until = self.now() + limit;
+        while self.step_by(until) {}
+        let at_rest = self.next_due().is_none();
+        if !at_rest {
+            self.wire.borrow_mut().now = until;
+        }
+        at_rest
+    }
+
+    /// As [`step`](Self::step), unless the next thing is due only after `until`.
+    fn step_by(&mut self, until: Time) -> bool {
+        for host in self.wakes.take() {
+            self.wire.borrow_mut().make_runnable(host);
+        }
+        let runnable = self.wire.borrow_mut().next_runnable();
+        if let Some(host) = runnable {
+            self.turn(host);
+            return true;
+        }
+        match self.next_due() {
+            Some(due) if due <= until => {
+                self.advance(due);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        let deadline = self.deadlines.first().map(|&(deadline, _)| deadline);
+        self.wire.borrow().next_due().into_iter().chain(deadline).min()
+    }
+
+    /// Moves the clock, and lets happen what is due.
+    fn advance(&mut self, to: Time) {
+        let mut wire = self.wire.borrow_mut();
+        wire.now = wire.now.max(to);
+        wire.deliver();
+        while let Some(&(deadline, host)) = self.deadlines.first()
+            && deadline <= wire.now
+        {
+            self.deadlines.pop_first();
+            self.hosts[host].deadline = None;
+            wire.make_runnable(host);
+        }
+    }
+
+    /// Turns a host's loop, and notes when it is to be turned again.
+    fn turn(&mut self, host: usize) {
+        let now = self.now();
+        let node = &mut self.hosts[host];
+        if node.event_loop.tally().is_some() {
+            return self.set_deadline(host, None);
+        }
+        node.turns = if node.turned == now { node.turns + 1 } else { 0 };
+        node.turned = now;
+        assert!(
+            node.turns < SPIN,
+            "host {} spins: {SPIN} turns at one and the same time, {now}; a protocol on it makes work without end",
+            node.name
+        );
+        if let Err(error) = node.event_loop.turn(Some(Duration::ZERO)) {
+            panic!("host {}: the simulated network never fails to poll, yet: {error}", node.name);
+        }
+        let skew = self.wire.borrow().hosts[host].skew;
+        let deadline = node.event_loop.next_deadline();
+        // From the host's clock to everybody's.
+        let deadline = deadline.map(|it| Time::ZERO + it.saturating_since(Time::ZERO + skew));
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.wire.borrow_mut().make_runnable(host);
+            self.set_deadline(host, None);
+        } else {
+            self.set_deadline(host, deadline);
+        }
+    }
+
+    fn set_deadline(&mut self, host: usize, deadline: Option<Time>) {
+        let before = std::mem::replace(&mut self.hosts[host].deadline, deadline);
+        if before == deadline {
+            return;
+        }
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, host));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, host));
+        }
+    }
+}

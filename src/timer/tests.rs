@@ -98,7 +98,8 @@ fn a_postponed_timer_does_not_hide_a_later_one() {
     wheel.timers.postpone(first, at(Duration::from_millis(50)));
     assert_eq!(wheel.fire(at(Duration::from_millis(2))), []);
     let mut fired = Vec::new();
-    while let Some(next) = wheel.timers.next_deadline() {
+    for _ in 0..4 {
+        let Some(next) = wheel.timers.next_deadline() else { break };
         fired.extend(wheel.fire(next).into_iter().map(|timer| (timer, next)));
     }
     assert_eq!(fired, [(second, at(Duration::from_millis(10))), (first, at(Duration::from_millis(50)))]);
@@ -127,6 +128,20 @@ fn an_id_kept_too_long_names_nothing() {
     assert!(!wheel.timers.postpone(old, Time::ZERO));
     assert!(!wheel.timers.cancel(&mut wheel.head, old));
     assert_eq!(wheel.fire(at(Duration::from_secs(1))), [new]);
+}
+
+#[test]
+fn memory_behind_the_last_timer_is_given_back() {
+    let mut wheel = Wheel::new();
+    let kept = wheel.set(at(Duration::from_secs(1)));
+    let others: Vec<_> = (0..1000).map(|_| wheel.set(at(Duration::from_secs(2)))).collect();
+    for timer in others.into_iter().rev() {
+        assert!(wheel.timers.cancel(&mut wheel.head, timer));
+    }
+    assert!(wheel.timers.entries.capacity() > 1000);
+    wheel.timers.shrink();
+    assert!(wheel.timers.entries.capacity() < 10);
+    assert_eq!(wheel.fire(at(Duration::from_secs(1))), [kept]);
 }
 
 /// A naive list of timers, the oracle.

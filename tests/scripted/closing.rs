@@ -94,6 +94,35 @@ fn what_was_discarded_while_output_waited_does_not_shorten_the_last_words_time()
 }
 
 #[test]
+fn last_words_that_wait_do_not_stop_the_discarding_of_a_long_input() {
+    let mut harness = Harness::new(strict());
+    harness.set_window(0);
+    harness.feed(&[b'x'; 300_000]);
+    assert_eq!(harness.peer().unread(), 0, "more than one read's");
+    harness.set_window(1000);
+    assert_eq!(harness.take_sent(), b"ERR no\n");
+    assert!(harness.saw_eof() && !harness.peer().is_closed());
+}
+
+#[test]
+fn who_closes_while_last_words_wait_for_it_gets_them_and_no_lingering() {
+    let log = Log::default();
+    let mut harness = Harness::new(Spy::new("it", &log));
+    harness.set_window(0);
+    harness.with(|cx| {
+        cx.send(b"bye");
+        cx.close();
+    });
+    harness.eof();
+    assert_eq!(log.take(), ["it open"], "no on_eof after a close, and on_close comes when the words are out");
+    harness.set_window(1000);
+    assert_eq!(harness.take_sent(), b"bye");
+    assert!(harness.peer().is_closed() && !harness.peer().saw_reset());
+    assert_eq!(log.take(), ["it close: closed by this side"]);
+    assert_eq!(harness.core().armed_timers(), 0);
+}
+
+#[test]
 fn no_lingering_when_the_peer_has_closed_already() {
     let mut harness = Harness::new(Spy::new("it", &Log::default()));
     harness.eof();

@@ -167,3 +167,34 @@ fn the_one_that_took_a_gone_ones_slot_is_not_mistaken_for_it() {
     assert_eq!(log.take(), [""; 0]);
     assert!(world.event_loop.core().is_open(new));
 }
+
+#[test]
+fn news_that_decide_nothing_leave_it_connecting() {
+    let log = Log::default();
+    let mut harness = connecting(&log);
+    harness.peer().send(b"early");
+    harness.settle();
+    assert!(harness.is_open() && harness.with(|_| ()).is_none(), "neither established nor refused");
+    assert_eq!(log.take(), [""; 0]);
+    harness.peer().establish();
+    harness.settle();
+    assert_eq!(log.take(), ["it open", "it data early"]);
+}
+
+#[test]
+fn who_aborts_in_on_open_is_not_read() {
+    let log = Log::default();
+    let spy = Spy::new("it", &log).on_open(|cx| {
+        cx.abort();
+        Ok(())
+    });
+    let mut harness = Harness::connecting(spy, Limits::default());
+    harness.peer().send(b"hello");
+    harness.peer().establish();
+    harness.settle();
+    assert_eq!(log.take(), ["it open", "it close: aborted by this side, 0 bytes unsent"]);
+    assert!(harness.peer().saw_reset());
+    let counters = harness.core().outgoing_counters();
+    assert_eq!((counters.opened, counters.closed, counters.connect_errors), (1, 1, 0));
+    assert_eq!(harness.core().open_connections(), 0);
+}

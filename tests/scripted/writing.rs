@@ -291,3 +291,27 @@ fn an_echo_whose_peer_never_reads_holds_no_more_than_documented() {
     assert!(harness.saw_eof());
     assert_eq!(harness.core().held_bytes(), 0);
 }
+
+#[test]
+fn what_is_offered_again_when_the_output_has_drained_may_end_the_connection() {
+    let log = Log::default();
+    let mut first = true;
+    let spy = Spy::new("it", &log).on_data(move |cx, _| {
+        if std::mem::take(&mut first) {
+            cx.pause_reading();
+        } else {
+            cx.abort();
+        }
+        Ok(())
+    });
+    let mut harness = Harness::with_limits(spy, small());
+    harness.set_window(0);
+    harness.feed(b"rest");
+    harness.with(|cx| cx.send(&[0; 2000]));
+    harness.with(|cx| cx.resume_reading());
+    assert_eq!(log.take(), ["it open", "it data rest"], "not offered again while the peer takes nothing");
+    harness.set_window(2000);
+    assert_eq!(log.take(), ["it data rest", "it close: aborted by this side, 0 bytes unsent"]);
+    assert!(harness.peer().saw_reset());
+    assert_eq!((harness.core().open_connections(), harness.core().held_bytes()), (0, 0));
+}

@@ -147,3 +147,66 @@ fn verdicts_do_not_change_with_what_follows() {
         }
     }
 }
+
+#[test]
+fn whole_messages_are_found_by_the_shorter_way() {
+    for opcode in [OpCode::Text, OpCode::Binary] {
+        for payload in [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536] {
+            let head = Header { mask: Some(KEY), ..header(true, opcode, payload as u64) }.encode();
+            let (start, end) = (head.len(), head.len() + payload);
+            let mut bytes = head.to_vec();
+            bytes.resize(end + 20, 0xff);
+            let whole = Some(WholeMessage { opcode, key: KEY, start, end });
+            assert_eq!(whole_message(&bytes), whole, "{payload} bytes, and what follows");
+            assert_eq!(whole_message(&bytes[..end]), whole, "{payload} bytes");
+            for cut in (0..end.min(40)).chain([end - 1]) {
+                assert_eq!(whole_message(&bytes[..cut]), None, "{payload} bytes, cut at {cut}");
+            }
+        }
+    }
+}
+
+/// Whatever the shorter way finds, `parse` finds: all pairs of first octets, before all kinds of lengths.
+#[test]
+fn the_shorter_way_finds_nothing_that_is_not_there() {
+    let lengths: [[u8; 8]; 7] = [
+        [0; 8],
+        [0, 125, 0, 0, 0, 0, 0, 0],
+        [0, 126, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0xff, 0xff],
+        [0, 0, 0, 0, 0, 1, 0, 0],
+        [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        [0xff; 8],
+    ];
+    for first in 0..=255 {
+        for second in 0..=255 {
+            for length in lengths {
+                let mut bytes = [&[first, second][..], &length, &KEY].concat();
+                bytes.resize(400, 0);
+                let expected = match parse(&bytes, SERVER) {
+                    Ok(Some((header, start))) if header.fin && !header.opcode.is_control() => {
+                        let end = start + usize::try_from(header.payload).unwrap();
+                        let whole = WholeMessage { opcode: header.opcode, key: header.mask.unwrap(), start, end };
+                        (end <= bytes.len()).then_some(whole)
+                    }
+                    _ => None,
+                };
+                assert_eq!(whole_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
+            }
+        }
+    }
+}
+
+#[test]
+fn unmasked_headers_are_the_same_by_the_shorter_way() {
+    for opcode in [OpCode::Text, OpCode::Binary, OpCode::Close, OpCode::Ping, OpCode::Pong] {
+        for payload in [0, 1, 125, 126, 127, 65_535, 65_536] {
+            if opcode.is_control() && payload as u64 > MAX_CONTROL {
+                continue;
+            }
+            let mut out = b"before".to_vec();
+            write_unmasked(opcode, payload, &mut out);
+            assert_eq!(out, [&b"before"[..], &header(true, opcode, payload as u64).encode()].concat());
+        }
+    }
+}

@@ -17,7 +17,10 @@ impl<H: Handler> WebSocket<H> {
         let end = match opening.scanner.scan(input, settings.max_handshake) {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(()),
-            Err(error) => return Err(self.refuse_request(cx, error, method_of(input))),
+            Err(error) => {
+                let method = method_of(&input[..opening.scanner.scanned()]); // whatever else has come with it
+                return Err(self.refuse_request(cx, error, method));
+            }
         };
         let head = input.take(end);
         let method = method_of(head);
@@ -126,5 +129,9 @@ impl<H: Handler> WebSocket<H> {
 
 /// Whether it is `HEAD`, of a request that may not be readable: whatever the answer, it has no body (RFC 9110 §9.3.2).
 fn method_of(head: &[u8]) -> &'static str {
-    if head.trim_ascii_start().starts_with(b"HEAD ") { "HEAD" } else { "GET" }
+    let mut lines = head;
+    while let Some(rest) = lines.strip_prefix(b"\r\n") {
+        lines = rest;
+    }
+    if lines.starts_with(b"HEAD ") { "HEAD" } else { "GET" }
 }

@@ -86,7 +86,7 @@ impl Decoder {
     /// Adds a byte to the character begun, if it can stand there.
     fn begin(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
         let fits = match (self.len, self.begun[0]) {
-            (0, _) => width(byte) > 1,
+            (0, _) => true, // `begun_at_end` gives only bytes that begin a character of several
             // The first continuation byte is the one that tells overlong forms, surrogates and what is above U+10FFFF
             // (RFC 3629 §4).
             (1, 0xe0) => matches!(byte, 0xa0..=0xbf),

@@ -1,30 +1,81 @@
-//! Replays the fuzz targets' seeds on stable Rust, whole, cut off at every byte, and with each bit of the first ones
-//! flipped: what the fuzzer once found stays found.
+//! Replays the fuzz targets' corpora on stable Rust: what the fuzzer once found stays found. The named seeds go further,
+//! cut off at every byte and with bits flipped.
 
+use std::fs;
 use std::path::Path;
-use std::{fs, io};
 
 use switchboard_websocket::fuzzing;
 
-fn seeds(target: &str) -> Vec<Vec<u8>> {
+/// The name and the content of each file, in order.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let read = |entry: io::Result<fs::DirEntry>| fs::read(entry?.path());
-    entries.map(read).collect::<io::Result<_>>().expect("readable seeds")
+    let mut files: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.expect("a readable folder");
+            (entry.file_name().into_string().expect("a name in UTF-8"), fs::read(entry.path()).expect("a readable seed"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The files that people named: the fuzzer names its own by their hash.
+fn seeds(target: &str) -> impl Iterator<Item = Vec<u8>> {
+    let by_hash = |name: &str| name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    corpus(target).into_iter().filter(move |(name, _)| !by_hash(name)).map(|(_, seed)| seed)
+}
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let files = corpus(target);
+    assert!(files.len() >= 20, "the named seeds are there");
+    for (name, data) in files {
+        println!("{target}/{name}"); // shown if it fails
+        run(&data);
+    }
+}
+
+fn flipped(seed: &[u8], bit: usize) -> Vec<u8> {
+    let mut flipped = seed.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    flipped
 }
 
 #[test]
 fn frame() {
-    let seeds = seeds("frame");
-    assert!(seeds.len() >= 20, "the named seeds are there");
-    for seed in seeds {
+    replay("frame", fuzzing::frame);
+    for seed in seeds("frame") {
         for end in 0..=seed.len() {
             fuzzing::frame(&seed[..end]);
         }
         for bit in 0..8 * seed.len().min(24) {
-            let mut flipped = seed.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            fuzzing::frame(&flipped);
+            fuzzing::frame(&flipped(&seed, bit));
+        }
+    }
+}
+
+#[test]
+fn handshake() {
+    replay("handshake", fuzzing::handshake);
+    for seed in seeds("handshake") {
+        for end in 0..=seed.len() {
+            fuzzing::handshake(&seed[..end]);
+        }
+        for bit in (32..8 * seed.len()).step_by(3) {
+            fuzzing::handshake(&flipped(&seed, bit));
+        }
+    }
+}
+
+#[test]
+fn websocket_server() {
+    replay("websocket_server", fuzzing::websocket_server);
+    for seed in seeds("websocket_server") {
+        for end in 0..seed.len() {
+            fuzzing::websocket_server(&seed[..end]);
+        }
+        for bit in 0..8 * seed.len().min(40) {
+            fuzzing::websocket_server(&flipped(&seed, bit));
         }
     }
 }
@@ -38,5 +89,15 @@ fn frames_at_random() {
         let data: Vec<u8> =
             (0..length).map(|_| if random.bool() { likely[random.usize(..16)] } else { random.u8(..) }).collect();
         fuzzing::frame(&data);
+    }
+}
+
+#[test]
+fn connections_at_random() {
+    let mut random = fastrand::Rng::with_seed(2);
+    for _ in 0..3_000 {
+        let length = random.usize(..60);
+        let data: Vec<u8> = (0..length).map(|_| if random.bool() { random.u8(..16) } else { random.u8(..) }).collect();
+        fuzzing::websocket_server(&data);
     }
 }

@@ -240,3 +240,15 @@ fn no_answer_to_head_has_a_body() {
         assert!(!client.harness.is_open());
     }
 }
+
+/// Found by the fuzz target `handshake`: a line that ends before `HEAD` made it none, unless both came in one read.
+#[test]
+fn what_stands_behind_the_byte_that_is_refused_changes_nothing() {
+    let request = "\nHEAD / HTTP/1.1\r\n\r\n";
+    let [mut whole, mut parts] = [Client::connected(), Client::connected()];
+    whole.feed(request);
+    parts.feed_chunks(request.as_bytes(), 1);
+    let answer = whole.sent_text();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("(RFC 9112)\n"), "{answer:?}");
+    assert_eq!(parts.sent_text(), answer);
+}

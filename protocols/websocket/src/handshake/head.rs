@@ -23,6 +23,11 @@ impl Scanner {
         self.scanned > 0
     }
 
+    /// Bytes that it has looked at: of a head that it refused, up to the one that shows why.
+    pub(crate) fn scanned(&self) -> usize {
+        self.scanned as usize
+    }
+
     /// Goes on where it stopped in `bytes`, which begin with the head and may have grown since: the length of the head,
     /// empty line included, or `None` if its end is not there yet.
     ///
@@ -99,7 +104,7 @@ mod tests {
         assert_eq!(refused(b"\r\r"), HandshakeError::Malformed("a CR without LF"));
     }
 
-    /// Each byte is looked at once: 16 MB of garbage, a byte at a time, would take hours if not.
+    /// Each byte is looked at once: a mebibyte of garbage, a byte at a time, would take an hour if not.
     #[test]
     fn the_work_is_linear_in_the_bytes() {
         let garbage = vec![b'a'; 1 << 20];

@@ -134,3 +134,23 @@ fn same_origin() {
     assert!(!same("a.example", "\u{e9}://\u{e9}"));
     assert!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().is_same_origin(), "not from a page");
 }
+
+#[test]
+fn what_is_malformed_is_named() {
+    let verdict = |head: &str| parse(head).map(drop);
+    for (head, what) in [
+        ("GET / HTTP/1.1\r\nH\u{1}: a\r\n\r\n", "invalid header name"),
+        ("GET / HTTP/1.1\r\nHost: \u{1}\r\n\r\n", "invalid header value"),
+        ("G\u{1}T / HTTP/1.1\r\n\r\n", "invalid request line"),
+        ("GET / HTTP/1.1\rHost: a\r\n\r\n", "invalid line end"),
+    ] {
+        assert_eq!(verdict(head), Err(HandshakeError::Malformed(what)), "{head:?}");
+    }
+}
+
+#[test]
+fn origin_as_it_was_sent() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example\r\n\r\n";
+    assert_eq!(parse(head).unwrap().origin(), Some("https://b.example"));
+    assert_eq!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().origin(), None);
+}

@@ -114,3 +114,41 @@ fn refusals_say_what_would_do() {
     );
     assert!(wire(HandshakeError::TooLarge { limit: 9 }).starts_with("HTTP/1.1 431 "));
 }
+
+#[test]
+fn phrases_are_those_of_rfc_9110() {
+    for (status, phrase) in [
+        (200, "OK"),
+        (201, "Created"),
+        (202, "Accepted"),
+        (204, "No Content"),
+        (301, "Moved Permanently"),
+        (302, "Found"),
+        (303, "See Other"),
+        (304, "Not Modified"),
+        (307, "Temporary Redirect"),
+        (308, "Permanent Redirect"),
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (405, "Method Not Allowed"),
+        (408, "Request Timeout"),
+        (409, "Conflict"),
+        (410, "Gone"),
+        (413, "Content Too Large"),
+        (426, "Upgrade Required"),
+        (429, "Too Many Requests"), // RFC 6585 §4, as is 431
+        (431, "Request Header Fields Too Large"),
+        (500, "Internal Server Error"),
+        (501, "Not Implemented"),
+        (503, "Service Unavailable"),
+        (505, "HTTP Version Not Supported"),
+        (599, ""),
+    ] {
+        let response = Response::new(status);
+        assert_eq!(response.status(), status);
+        let written = written("GET", response).unwrap();
+        assert!(written.starts_with(&format!("HTTP/1.1 {status} {phrase}\r\n")), "{written}");
+    }
+}

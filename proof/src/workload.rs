@@ -1,0 +1,97 @@
+//! The mixed workload: echo, heartbeat, WebSocket, UDP, posts, protocol switches, layers and a drain, all on
+//! one simulated network, where everything happens in an order that a seed, or a fuzzer's input, has chosen.
+//!
+//! Clients know what must come back to them, and say so at once if something else does. In the end everything is made
+//! well again and everybody says goodbye; then nobody may be left waiting, and nothing may be left at all.
+
+mod datagrams;
+mod dialects;
+mod dice;
+mod servers;
+mod talker;
+mod world;
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use dice::Dice;
+use world::{Mood, World};
+
+/// What happened in a run, or in several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Of everything that happened, in its order: equal for equal runs.
+    pub digest: u64,
+    /// Connections that the server accepted.
+    pub connections: u64,
+    /// Bytes that the server read.
+    pub bytes: u64,
+    /// Datagrams that the server received.
+    pub datagrams: u64,
+    /// Lines that were posted from one connection to another.
+    pub letters: u64,
+    /// Times that a client found no room, and was told when there was again.
+    pub drains: u64,
+    /// Faults of the network, of any kind.
+    pub faults: u64,
+    /// The time that passed on the network.
+    pub time: Duration,
+}
+
+impl AddAssign for Report {
+    fn add_assign(&mut self, other: Self) {
+        self.digest = self.digest.rotate_left(1) ^ other.digest;
+        self.connections += other.connections;
+        self.bytes += other.bytes;
+        self.datagrams += other.datagrams;
+        self.letters += other.letters;
+        self.drains += other.drains;
+        self.faults += other.faults;
+        self.time += other.time;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, connections, bytes, datagrams, letters, drains, faults, time } = self;
+        write!(
+            f,
+            "{connections} connections, {bytes} bytes, {datagrams} datagrams, {letters} letters, {drains} drains, \
+             {faults} faults, {} s of virtual time, digest {digest:016x}",
+            time.as_secs()
+        )
+    }
+}
+
+/// Runs the workload from a seed.
+///
+/// # Panics
+///
+/// If something is lost, comes twice, comes wrong, or never comes to an end.
+pub fn run(seed: u64) -> Report {
+    let mood = match seed % 4 {
+        0 | 1 => Mood::Gentle,
+        2 => Mood::Wild,
+        _ => Mood::Draining,
+    };
+    live(World::new(seed, Dice::seeded(seed), mood), 300)
+}
+
+/// Runs the workload as `input` has it: its first byte is the mood, the next eight are the seed of the network's
+/// chances, and each of the others is a choice.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn fuzz(input: &[u8]) {
+    let Some((&[mood, ref seed @ ..], choices)) = input.split_first_chunk::<9>() else { return };
+    let mood = [Mood::Gentle, Mood::Wild, Mood::Draining][usize::from(mood % 3)];
+    live(World::new(u64::from_be_bytes(*seed), Dice::from_input(choices), mood), 400);
+}
+
+fn live(mut world: World<'_>, steps: u32) -> Report {
+    world.live(steps);
+    world.end();
+    world.report()
+}

@@ -1,0 +1,144 @@
+//! What a client writes: valid frames, and all the others.
+
+use super::echo::{CLOSE, FAIL, PAUSE};
+use crate::fuzzing::octets::Octets;
+
+const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// A text that has characters of every length, to be cut anywhere.
+const TEXT: &str = "a\u{e9}\u{20ac}\u{1f980}z";
+
+/// Writes to a buffer, from which chunks are taken.
+pub(super) struct Client {
+    bytes: Vec<u8>,
+    /// Bytes written since this was last asked.
+    written: usize,
+    /// A fragmented message has begun; whether it is text, and how far it has come.
+    message: Option<(bool, usize)>,
+    frames: u8,
+}
+
+impl Client {
+    /// Begins with an opening request, or (6) a damaged one, or (7) none.
+    pub(super) fn new(opening: u8, input: &mut Octets<'_>) -> Self {
+        let mut client = Self { bytes: Vec::new(), written: 0, message: None, frames: 0 };
+        if opening < 7 {
+            client.write(UPGRADE);
+        }
+        if opening == 6 {
+            let at = usize::from(input.choice()) % UPGRADE.len();
+            client.bytes[at] ^= 1 << (input.choice() % 8);
+        }
+        client
+    }
+
+    /// The next bytes, at most `count`.
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        let count = count.min(self.bytes.len());
+        self.bytes.drain(..count).collect()
+    }
+
+    /// Bytes written since this was last asked.
+    pub(super) fn written(&mut self) -> usize {
+        std::mem::take(&mut self.written)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.written += bytes.len();
+    }
+
+    /// A frame as it should be, with a mask of its own.
+    fn frame(&mut self, first: u8, payload: &[u8]) {
+        self.frames = self.frames.wrapping_add(1);
+        let key = [self.frames, 0, 0x5a, self.frames.wrapping_mul(37)];
+        let mut bytes = vec![first];
+        match payload.len() {
+            short @ 0..126 => bytes.push(0x80 | u8::try_from(short).unwrap_or_default()),
+            long => {
+                bytes.push(0xfe);
+                bytes.extend(u16::try_from(long).unwrap_or(u16::MAX).to_be_bytes());
+            }
+        }
+        bytes.extend(key);
+        bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        self.write(&bytes);
+    }
+
+    /// A message, or a fragment: the beginning of one, or what continues the one that has begun.
+    pub(super) fn data(&mut self, input: &mut Octets<'_>) {
+        let kind = input.choice();
+        let length = match usize::from(input.choice()) {
+            short @ 0..200 => short,
+            long => (long - 199) * 45, // up to 2520
+        };
+        let fin = kind & 3 != 0;
+        let (text, offset) = self.message.unwrap_or((kind & 4 != 0, 0));
+        let mut payload: Vec<u8> = if text {
+            TEXT.bytes().cycle().skip(offset % TEXT.len()).take(length).collect()
+        } else {
+            vec![kind; length]
+        };
+        if kind & 8 != 0 {
+            payload = input.bytes(length).to_vec();
+        }
+        if let (0xf0, Some(first), false) = (kind & 0xf0, payload.first_mut(), text) {
+            *first = [PAUSE, PAUSE, FAIL, CLOSE][usize::from(kind & 3)];
+        }
+        let opcode = match (self.message, text) {
+            (Some(_), _) => 0,
+            (None, true) => 1,
+            (None, false) => 2,
+        };
+        self.message = (!fin).then_some((text, offset + payload.len()));
+        self.frame(u8::from(fin) << 7 | opcode, &payload);
+    }
+
+    /// A ping or a pong, now and then a byte or two too long.
+    pub(super) fn control(&mut self, input: &mut Octets<'_>) {
+        let choice = input.choice();
+        let payload = vec![choice; usize::from(choice & 0x7f)];
+        self.frame(if choice & 0x80 == 0 { 0x89 } else { 0x8a }, &payload);
+    }
+
+    /// A close frame, with a code and a reason or less.
+    pub(super) fn close(&mut self, input: &mut Octets<'_>) {
+        let length = usize::from(input.choice() & 0x7f);
+        let code = match input.choice() {
+            special @ 0..128 => 1000 + u16::from(special & 15),
+            _ => input.wide_choice(),
+        };
+        let payload: Vec<u8> = code.to_be_bytes().into_iter().chain(TEXT.bytes().cycle()).take(length).collect();
+        self.frame(0x88, &payload);
+    }
+
+    /// The input as it is.
+    pub(super) fn raw(&mut self, input: &mut Octets<'_>) {
+        let length = usize::from(input.choice());
+        let bytes = input.bytes(length).to_vec();
+        self.write(&bytes);
+    }
+
+    /// A header of the input's own, and its payload or something like it.
+    pub(super) fn header(&mut self, input: &mut Octets<'_>) {
+        let (first, second) = (input.choice(), input.choice());
+        let mut bytes = vec![first, second];
+        match second & 0x7f {
+            126 => bytes.extend(input.wide_choice().to_be_bytes()),
+            127 => bytes.extend([(); 8].map(|()| input.choice())),
+            _ => {}
+        }
+        bytes.extend([0; 4]);
+        bytes.extend(TEXT.bytes().cycle().take(usize::from(second & 0x7f)));
+        self.write(&bytes);
+    }
+
+    /// Flips a bit of what waits to be taken, counted from its end.
+    pub(super) fn damage(&mut self, input: &mut Octets<'_>) {
+        let (back, bit) = (usize::from(input.choice()), input.choice() % 8);
+        if let Some(at) = self.bytes.len().checked_sub(1 + back) {
+            self.bytes[at] ^= 1 << bit;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The application under test, and what it saw.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use switchboard::{Closing, Failure, TimerId};
+
+use crate::{CloseCode, Closed, Handler, Message, Peer};
+
+/// The first byte of a binary message that has the application do more than to repeat it.
+pub(super) const PAUSE: u8 = 0xfd;
+pub(super) const FAIL: u8 = 0xfb;
+pub(super) const CLOSE: u8 = 0xfa;
+
+/// How long the application pauses.
+pub(super) const PAUSE_TIME: Duration = Duration::from_millis(10);
+/// What the application closes with.
+pub(super) const CLOSED_BY_HANDLER: u16 = 4000;
+
+/// What the application saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) opened: Cell<bool>,
+    pub(super) paused: Cell<bool>,
+    /// The end it was told: the code, whether by the peer, whether clean.
+    pub(super) closed: RefCell<Option<(u16, bool, bool)>>,
+}
+
+/// Repeats every message.
+pub(super) struct Echo(pub(super) Rc<Seen>);
+
+impl Echo {
+    fn check(&self) {
+        assert!(self.0.opened.get(), "a callback before on_open");
+        assert_eq!(*self.0.closed.borrow(), None, "a callback after on_close");
+    }
+}
+
+impl Handler for Echo {
+    fn on_open(&mut self, _: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        assert!(!self.0.opened.replace(true), "on_open twice");
+        Ok(())
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+        self.check();
+        assert!(!self.0.paused.get(), "a message while reading is paused");
+        match message {
+            Message::Binary([FAIL, ..]) => return Err(Failure::caller("told to")),
+            Message::Binary([CLOSE, ..]) => return peer.close(CloseCode(CLOSED_BY_HANDLER), ""),
+            Message::Binary([PAUSE, ..]) => {
+                peer.pause_reading();
+                peer.set_timer(PAUSE_TIME);
+                self.0.paused.set(true);
+            }
+            _ => {}
+        }
+        peer.send(message);
+        Ok(())
+    }
+
+    fn on_pong(&mut self, _: &mut Peer<'_, '_>, payload: &[u8]) -> Result<(), Failure> {
+        self.check();
+        assert!(payload.len() <= 125);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, peer: &mut Peer<'_, '_>, _: TimerId) -> Result<(), Failure> {
+        self.check();
+        self.0.paused.set(false);
+        peer.resume_reading();
+        Ok(())
+    }
+
+    fn on_close(&mut self, _: &mut Closing<'_>, closed: &Closed<'_>) {
+        self.check();
+        *self.0.closed.borrow_mut() = Some((closed.code.0, closed.by_peer, closed.clean));
+    }
+}

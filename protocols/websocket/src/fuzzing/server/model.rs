@@ -1,0 +1,174 @@
+//! What a server should do: the bytes it was sent, read plainly, and what it is to answer.
+
+use std::collections::VecDeque;
+
+use super::echo::{CLOSE, CLOSED_BY_HANDLER, FAIL};
+use crate::Settings;
+use crate::frame::{Header, OpCode, Receiver, Role};
+use crate::fuzzing::handshake::{Verdict, end_of_head, judge};
+use crate::fuzzing::naive::{self, Naive};
+
+/// A frame from the server.
+pub(super) type Frame = (OpCode, Vec<u8>);
+
+/// Where the conversation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The opening request is not whole.
+    Opening,
+    /// It was refused, with one of these statuses.
+    Refused(Vec<u16>),
+    Open,
+    /// The server failed the connection with this code.
+    Failed(u16),
+    /// The peer closed with this code (1005 for none), which was answered.
+    ClosedByPeer(u16),
+    /// The server has sent a close frame with this code.
+    Closing(u16),
+}
+
+/// The server as it should be.
+pub(super) struct Model {
+    settings: Settings,
+    unread: Vec<u8>,
+    pub(super) stage: Stage,
+    /// The value of `Sec-WebSocket-Accept` that is to be sent.
+    pub(super) accept: Option<String>,
+    /// What is to be sent after the handshake, in order, as far as nobody has taken it.
+    pub(super) expected: VecDeque<Frame>,
+    message: Option<Assembly>,
+}
+
+#[derive(Default)]
+struct Assembly {
+    text: bool,
+    payload: Vec<u8>,
+    fragments: u32,
+}
+
+impl Model {
+    pub(super) fn new(settings: Settings) -> Self {
+        let (unread, expected) = (Vec::new(), VecDeque::new());
+        Self { settings, unread, stage: Stage::Opening, accept: None, expected, message: None }
+    }
+
+    /// The server is sent more.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        if self.stage == Stage::Opening {
+            self.open();
+        }
+        while self.stage == Stage::Open && self.frame() {}
+    }
+
+    /// The server closes by itself.
+    pub(super) fn close(&mut self, code: u16) {
+        if self.stage == Stage::Open {
+            self.expected.push_back((OpCode::Close, code.to_be_bytes().to_vec()));
+            self.stage = Stage::Closing(code);
+        }
+    }
+
+    fn open(&mut self) {
+        self.stage = match end_of_head(&self.unread, self.settings.max_handshake) {
+            Ok(None) => return,
+            Err(status) => Stage::Refused(vec![status]),
+            Ok(Some(end)) => {
+                let head: Vec<u8> = self.unread.drain(..end).collect();
+                match judge(&head, self.settings.max_headers) {
+                    Verdict::Refused(statuses) => Stage::Refused(statuses),
+                    Verdict::Plain => Stage::Refused(vec![426]),
+                    Verdict::WebSocket(accept) => {
+                        self.accept = Some(accept);
+                        Stage::Open
+                    }
+                }
+            }
+        };
+    }
+
+    /// Reads one frame; false if it is not whole. What is there of it is judged all the same.
+    fn frame(&mut self) -> bool {
+        let receiver = Receiver { role: Role::Server, in_message: self.message.is_some() };
+        let (header, start) = match naive::header(&self.unread, receiver) {
+            Naive::Header(header, start) => (header, start),
+            Naive::Short => return false,
+            Naive::Bad => return self.fail(1002),
+        };
+        let length = usize::try_from(header.payload).unwrap_or(usize::MAX);
+        let end = start.saturating_add(length).min(self.unread.len());
+        let key = header.mask.unwrap_or_default();
+        let plain: Vec<u8> =
+            self.unread[start..end].iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        let whole = plain.len() == length;
+        let goes_on = if header.opcode.is_control() {
+            whole && self.control(header.opcode, &plain)
+        } else {
+            self.data(header, &plain, whole)
+        };
+        if goes_on {
+            self.unread.drain(..end);
+        }
+        goes_on
+    }
+
+    fn control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
+        match opcode {
+            OpCode::Ping => self.expected.push_back((OpCode::Pong, payload.to_vec())),
+            OpCode::Pong => {}
+            _ => match naive::close(payload) {
+                Ok((code, _)) => {
+                    self.expected.push_back((OpCode::Close, payload.iter().copied().take(2).collect()));
+                    self.stage = Stage::ClosedByPeer(code);
+                }
+                Err(code) => return self.fail(code),
+            },
+        }
+        true
+    }
+
+    fn data(&mut self, header: Header, plain: &[u8], whole: bool) -> bool {
+        let text = header.opcode == OpCode::Text;
+        let mut message = self.message.take().unwrap_or_else(|| Assembly { text, ..Assembly::default() });
+        message.fragments += 1;
+        let size = u128::from(header.payload) + message.payload.len() as u128;
+        if size > self.settings.max_message as u128 || message.fragments > self.settings.max_fragments {
+            return self.fail(1009);
+        }
+        let before = message.payload.len();
+        message.payload.extend_from_slice(plain);
+        let last = header.fin && whole;
+        let valid = std::str::from_utf8(&message.payload);
+        if message.text && valid.is_err_and(|error| last || error.error_len().is_some()) {
+            return self.fail(1007);
+        }
+        if last {
+            self.handle(message);
+            return true;
+        }
+        if !whole {
+            // It will be read again from this frame's header on.
+            message.payload.truncate(before);
+            message.fragments -= 1;
+        }
+        if message.fragments > 0 {
+            self.message = Some(message);
+        }
+        whole
+    }
+
+    /// What the application does with a message.
+    fn handle(&mut self, Assembly { text, payload, .. }: Assembly) {
+        match payload[..] {
+            [FAIL, ..] if !text => drop(self.fail(1011)),
+            [CLOSE, ..] if !text => self.close(CLOSED_BY_HANDLER),
+            _ => self.expected.push_back((if text { OpCode::Text } else { OpCode::Binary }, payload)),
+        }
+    }
+
+    fn fail(&mut self, code: u16) -> bool {
+        self.expected.push_back((OpCode::Close, code.to_be_bytes().to_vec()));
+        self.stage = Stage::Failed(code);
+        false
+    }
+}

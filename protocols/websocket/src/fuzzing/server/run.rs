@@ -1,0 +1,298 @@
+//! The server and its model, side by side.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use switchboard::testkit::Harness;
+use switchboard::{Bytes, Limits};
+use switchboard_heartbeat::Config as Heartbeat;
+
+use super::echo::{Echo, PAUSE_TIME, Seen};
+use super::model::{Frame, Model, Stage};
+use crate::frame::{Header, OpCode, Receiver, Role};
+use crate::fuzzing::naive::{self, Naive};
+use crate::{CloseCode, Post, Settings, WebSocket};
+
+/// What a connection may hold by these limits, with what its buffers have to spare: a read, a message that is put
+/// together, output up to the mark and one answer.
+const MOST_HELD: usize = 2 * (LIMITS.read_budget + LIMITS.high_water + 3 * MAX_MESSAGE);
+const MAX_MESSAGE: usize = 2000;
+const LIMITS: Narrow = Narrow { read_budget: 1024, high_water: 1500 };
+
+struct Narrow {
+    read_budget: usize,
+    high_water: usize,
+}
+
+/// Posts can be told from echoes: no message begins like this unless somebody wants to.
+const POST: &[u8] = b"\xfeposted";
+
+pub(super) struct Run {
+    harness: Harness,
+    model: Model,
+    seen: Rc<Seen>,
+    settings: Rc<Settings>,
+    /// What the server has sent, from the beginning of what has not been checked.
+    sent: Vec<u8>,
+    switched: bool,
+    /// The peer takes only so much at present.
+    limited: bool,
+    /// What waits in the server when it is cut short is lost: what it has sent is only the beginning of what it should.
+    loose: bool,
+    reset: bool,
+    finished: bool,
+    posts: u8,
+}
+
+impl Run {
+    pub(super) fn new(choices: u8) -> Self {
+        let heartbeat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(45)).ok();
+        let settings = Settings {
+            max_message: MAX_MESSAGE,
+            max_fragments: 8,
+            max_handshake: 1000,
+            heartbeat: heartbeat.filter(|_| choices & 1 != 0),
+            ..Settings::default()
+        };
+        let limits = Limits {
+            receive_buffer: 2 * LIMITS.read_budget,
+            read_budget: LIMITS.read_budget,
+            high_water: LIMITS.high_water,
+            low_water: 300,
+            send_buffer: 100_000,
+            ..Limits::default()
+        };
+        let (seen, settings) = (Rc::<Seen>::default(), Rc::new(settings));
+        let protocol = WebSocket::with_settings(Echo(Rc::clone(&seen)), &settings);
+        Self {
+            harness: Harness::with_limits(protocol, limits),
+            model: Model::new((*settings).clone()),
+            seen,
+            settings,
+            sent: Vec::new(),
+            switched: false,
+            limited: false,
+            loose: false,
+            reset: false,
+            finished: false,
+            posts: 0,
+        }
+    }
+
+    /// Whether there is no use in going on.
+    pub(super) fn is_over(&self) -> bool {
+        self.reset || self.finished
+    }
+
+    /// Whether the server has done all that can be expected of it by now.
+    fn is_prompt(&self) -> bool {
+        !self.loose && !self.limited && !self.seen.paused.get()
+    }
+
+    pub(super) fn feed(&mut self, bytes: Vec<u8>) {
+        if !self.is_over() {
+            self.model.feed(&bytes);
+            self.harness.feed(&bytes);
+        }
+    }
+
+    /// The last bytes come together with the end.
+    pub(super) fn finish(&mut self, bytes: &[u8]) {
+        if !self.is_over() {
+            self.model.feed(bytes);
+            self.harness.feed_eof(bytes);
+            self.finished = true;
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.loose |= !self.is_prompt();
+        self.reset = true;
+        self.harness.reset();
+    }
+
+    /// The peer takes some bytes more, or (128 and above) whatever comes.
+    pub(super) fn set_window(&mut self, choice: u8) {
+        self.limited = choice < 128;
+        self.harness.set_window(if self.limited { 8 * usize::from(choice) } else { usize::MAX });
+    }
+
+    /// Some milliseconds, in which nothing happens but the end of a pause.
+    pub(super) fn advance(&mut self, by: Duration) {
+        self.harness.advance(by);
+    }
+
+    /// Some seconds. A connection that stands, without a heartbeat and with nothing to send, does not notice.
+    pub(super) fn wait(&mut self, by: Duration) {
+        let idle = self.model.stage == Stage::Open && self.settings.heartbeat.is_none() && !self.limited;
+        self.loose |= !idle;
+        self.harness.advance(by);
+        if idle && self.is_prompt() {
+            assert_eq!(self.harness.core().armed_timers(), 0, "an idle connection has a timer");
+        }
+    }
+
+    /// Somebody posts a message, or (255) that it shall close.
+    pub(super) fn post(&mut self, choice: u8) {
+        if choice == 255 {
+            return self
+                .close_by(|harness| drop(harness.post(Post::Close(CloseCode(4001), String::new().into()))), 4001);
+        }
+        self.posts = self.posts.wrapping_add(1);
+        let payload = Bytes::from([POST, &[self.posts]].concat());
+        let posted = self.harness.post(Post::Binary(payload));
+        let stands = self.model.stage == Stage::Open && self.is_prompt();
+        assert!(posted.is_ok() || !stands, "a message is handed back");
+    }
+
+    pub(super) fn close(&mut self) {
+        self.post(255);
+    }
+
+    pub(super) fn shut_down(&mut self) {
+        let opening = self.model.stage == Stage::Opening;
+        self.close_by(|harness| harness.shutdown(Duration::from_secs(600)), 1001);
+        self.loose |= opening;
+    }
+
+    /// The server closes by itself: at once, or in the midst of what it still has to read.
+    fn close_by(&mut self, act: impl FnOnce(&mut Harness), code: u16) {
+        if self.model.stage == Stage::Opening || !self.is_prompt() {
+            self.loose = true;
+        } else {
+            self.model.close(code);
+        }
+        act(&mut self.harness);
+    }
+
+    /// Compares what the server has done with what it should have.
+    pub(super) fn check(&mut self) {
+        self.sent.extend(self.harness.take_sent());
+        let held = self.harness.core().held_bytes();
+        let posted = 2 * usize::from(self.posts) * (POST.len() + 3);
+        assert!(held <= MOST_HELD + posted, "{held} bytes are held");
+        if !self.switched && !self.answer() {
+            return;
+        }
+        while let Some((opcode, payload)) = self.next_frame() {
+            match opcode {
+                OpCode::Binary if payload.starts_with(POST) => continue,
+                OpCode::Ping => {
+                    assert!(self.settings.heartbeat.is_some() && payload.starts_with(b"beat"), "{payload:?}");
+                    continue;
+                }
+                OpCode::Close if self.loose => {
+                    assert_eq!(self.next_frame(), None, "behind the close frame");
+                    self.model.expected.clear();
+                    continue;
+                }
+                _ => {}
+            }
+            let expected = self.model.expected.pop_front();
+            assert!(
+                expected.as_ref().is_some_and(|expected| agree(expected, &(opcode, payload.clone()))),
+                "{opcode:?} {}, but expected is {expected:?}",
+                payload.escape_ascii()
+            );
+        }
+        if self.is_prompt() {
+            assert_eq!(self.model.expected, [], "these are missing, at {:?}", self.model.stage);
+            let ended = matches!(self.model.stage, Stage::Failed(_) | Stage::ClosedByPeer(_));
+            assert!(!ended || self.reset || self.harness.saw_eof(), "no end at {:?}", self.model.stage);
+        }
+    }
+
+    /// Whether the server has answered the request with a 101.
+    fn answer(&mut self) -> bool {
+        let Some(end) = self.sent.windows(4).position(|four| four == b"\r\n\r\n") else {
+            let due = !matches!(self.model.stage, Stage::Opening) && self.is_prompt();
+            assert!(!due, "no answer to the request, at {:?}", self.model.stage);
+            return false;
+        };
+        let head = String::from_utf8_lossy(&self.sent[..end + 2]).into_owned();
+        let status: u16 = head.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+        match &self.model.stage {
+            _ if status == 408 => assert!(self.loose, "no time has passed"),
+            Stage::Opening => panic!("an answer to half a request: {head}"),
+            Stage::Refused(statuses) => {
+                assert!(statuses.contains(&status), "{head}, but {statuses:?}");
+                assert!(self.reset || self.limited || self.harness.saw_eof(), "a refusal without an end");
+            }
+            _ => {
+                let accept = self.model.accept.as_deref().unwrap_or_default();
+                assert!(status == 101 && head.contains(&format!("Sec-WebSocket-Accept: {accept}\r\n")), "{head}");
+                self.sent.drain(..end + 4);
+                self.switched = true;
+            }
+        }
+        self.switched
+    }
+
+    /// Takes the next whole frame of what was sent.
+    fn next_frame(&mut self) -> Option<Frame> {
+        let client = Receiver { role: Role::Client, in_message: false };
+        let (Header { fin, opcode, payload, .. }, start) = match naive::header(&self.sent, client) {
+            Naive::Header(header, start) => (header, start),
+            Naive::Short => return None,
+            Naive::Bad => panic!("no frame: {}", self.sent.escape_ascii()),
+        };
+        assert!(fin, "the server never fragments");
+        let end = start + usize::try_from(payload).expect("a length that fits");
+        if end > self.sent.len() {
+            return None;
+        }
+        let frame = self.sent.drain(..end).skip(start).collect();
+        Some((opcode, frame))
+    }
+
+    /// The peer takes everything, and goes. Nothing is left then.
+    pub(super) fn end(mut self) {
+        self.set_window(u8::MAX);
+        self.check();
+        while self.seen.paused.get() && self.harness.is_open() {
+            self.advance(PAUSE_TIME);
+            self.check();
+        }
+        self.check();
+        self.harness.eof();
+        self.check();
+        assert!(!self.is_prompt() || self.sent.is_empty() || !self.switched, "half a frame: {:?}", self.sent);
+        let exact = self.is_prompt() && !self.reset;
+        self.loose = true;
+        self.harness.advance(self.settings.close_timeout + Duration::from_secs(60)); // linger, write_stall
+        let reason = self.harness.close_reason().expect("an end").to_string();
+        assert!(!exact || self.harness.saw_eof(), "no end: {reason}");
+        let core = self.harness.core();
+        let left = (core.open_connections(), core.armed_timers(), core.held_bytes(), core.waiting_messages());
+        assert_eq!(left, (0, 0, 0, 0), "connections, timers, bytes and messages are left");
+        assert_eq!(self.seen.closed.borrow().is_some(), self.seen.opened.get(), "on_close comes if on_open has");
+        if exact {
+            self.check_farewell(&reason);
+        }
+    }
+
+    /// What the application was told of the end: the code, whether by the peer, whether clean.
+    fn check_farewell(&self, reason: &str) {
+        let told = *self.seen.closed.borrow();
+        match self.model.stage {
+            Stage::Opening | Stage::Refused(_) => assert_eq!(told, None, "{reason}"),
+            Stage::Open => assert_eq!(told, Some((1006, false, false)), "{reason}"),
+            Stage::Failed(code) => assert_eq!(told, Some((code, false, false)), "{reason}"),
+            Stage::ClosedByPeer(code) => assert_eq!(told, Some((code, true, true)), "{reason}"),
+            // Clean if the peer's close frame has come, too.
+            Stage::Closing(code) => assert_eq!(told.map(|(code, by_peer, _)| (code, by_peer)), Some((code, false))),
+        }
+    }
+}
+
+/// Whether a frame is the expected one. A close frame has a reason on top, in words.
+fn agree(expected: &Frame, frame: &Frame) -> bool {
+    if frame.0 != OpCode::Close {
+        return expected == frame;
+    }
+    let reason = frame.1.get(2..).unwrap_or_default();
+    expected.0 == OpCode::Close
+        && frame.1.len() <= 125
+        && frame.1[..frame.1.len().min(2)] == expected.1
+        && std::str::from_utf8(reason).is_ok()
+}

@@ -1,0 +1,91 @@
+//! More than anybody should keep.
+
+use super::Check;
+use super::play::play_part;
+use super::script::Step;
+use crate::Protocol;
+use crate::testkit::trial::{Trial, with_context};
+
+/// What the runtime and the kit themselves take beside [`Limits::loop_memory`](crate::Limits::loop_memory).
+const MARGIN: usize = 1 << 20;
+/// No flood is longer.
+const LONGEST: usize = 16 << 20;
+/// Bytes that come at once, at least.
+const BLOCK: usize = 4096;
+/// Deadlines that are awaited after the flood.
+const DEADLINES: usize = 16;
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+
+impl<P: Protocol, F: FnMut() -> P> Check<'_, F> {
+    /// Floods the connection after all that comes before the script's last input.
+    pub(super) fn flood(&mut self) {
+        let last = self.script.steps.iter().rposition(|step| matches!(step, Step::Send(_)));
+        let input = self.script.inputs().last().unwrap_or_default().to_vec();
+        let mut before = self.script.clone();
+        before.steps.truncate(last.unwrap_or(before.steps.len()));
+        if before.steps.iter().any(|step| matches!(step, Step::Eof)) {
+            return;
+        }
+        let mut floods = vec![input.clone(), vec![0], vec![b'\n'], vec![0xff]];
+        floods.extend(input.first().map(|&byte| vec![byte]));
+        floods.retain(|piece| !piece.is_empty());
+        for piece in floods {
+            for reads in [true, false] {
+                let shown = String::from_utf8_lossy(&piece[..piece.len().min(40)]).escape_debug().to_string();
+                let does = if reads { "reads" } else { "does not read" };
+                with_context(
+                    || self.pour(&before, &piece, reads),
+                    |text| format!("{text}\n  delivery: a flood of \"{shown}\" by a peer that {does} the answers"),
+                );
+            }
+        }
+    }
+
+    fn pour(&mut self, before: &super::Script, piece: &[u8], reads: bool) {
+        let bound = before.limits.loop_memory + MARGIN;
+        let amount = (2 * bound).min(LONGEST);
+        let mut protocol = Some((self.protocol)());
+        let mut callbacks = 0;
+        let mut run = || {
+            let Some(protocol) = protocol.take() else { return };
+            callbacks = pour(play_part(protocol, before), piece, reads, amount);
+        };
+        let allocated = match before.measure {
+            Some(measure) => measure(&mut run),
+            None => {
+                run();
+                0
+            }
+        };
+        self.done.runs += 1;
+        self.done.callbacks += callbacks;
+        assert!(
+            allocated <= bound,
+            "it grows without bound: {allocated} bytes were allocated at one time, and a flood of {amount} bytes \
+             must not take more than {bound} (loop_memory and a MiB)"
+        );
+    }
+}
+
+/// Pours at most `amount` bytes into a connection, as long as they are read.
+fn pour(mut trial: Trial, piece: &[u8], reads: bool, amount: usize) -> u64 {
+    let block = piece.repeat(BLOCK.div_ceil(piece.len()));
+    let mut poured = 0;
+    if !reads {
+        trial.set_window(0);
+    }
+    while poured < amount && trial.unread() == 0 && trial.is_open() && !trial.watch().has_ended() {
+        trial.feed(&block);
+        trial.forget();
+        poured += block.len();
+    }
+    for _ in 0..DEADLINES {
+        if !trial.advance_to_next_deadline(SILENCE) {
+            break;
+        }
+        trial.forget();
+    }
+    let callbacks = trial.watch().callbacks();
+    trial.end();
+    callbacks
+}

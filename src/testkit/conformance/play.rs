@@ -1,0 +1,170 @@
+//! One run of a script, delivered in one way.
+
+use std::time::Duration;
+
+use super::compare;
+use super::delivery::{Cuts, Delivery, Ending, How, Reads, Taken};
+use super::script::{Script, Step};
+use crate::Protocol;
+use crate::testkit::trial::{Outcome, Trial};
+
+/// How long a silence is followed at the most, and how many deadlines.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+const DEADLINES: usize = 16;
+
+/// What a run came to.
+pub(super) struct Run {
+    pub(super) outcome: Outcome,
+    /// How much had been sent, and how many notes made, when it broke off or ended.
+    pub(super) sent_before: usize,
+    pub(super) notes_before: usize,
+    pub(super) callbacks: u64,
+}
+
+/// Plays `script` with `protocol`, delivered as `delivery` says.
+pub(super) fn play(protocol: impl Protocol, script: &Script, delivery: &Delivery) -> Run {
+    let trial = begin(protocol, script, delivery);
+    let (sent_before, notes_before, callbacks) = (trial.sent().len(), trial.notes(), trial.watch().callbacks());
+    let outcome = match delivery.ending {
+        Some(Ending { how, .. }) => end(trial, how),
+        None => trial.end(),
+    };
+    Run { outcome, sent_before, notes_before, callbacks }
+}
+
+/// Plays `script` with `protocol`, and leaves what comes then to the caller.
+pub(super) fn play_part(protocol: impl Protocol, script: &Script) -> Trial {
+    begin(protocol, script, &Delivery::default())
+}
+
+fn begin(protocol: impl Protocol, script: &Script, delivery: &Delivery) -> Trial {
+    let window = match delivery.taken {
+        Taken::All | Taken::Bytes => usize::MAX,
+        Taken::UpTo(bytes) => bytes,
+        Taken::AfterEachStep => 0,
+    };
+    let trial = Trial::prepared(protocol, script.limits.clone(), window, |peer| {
+        /// Reads and writes that are cut: more than any of the conversations has bytes.
+        const CUT: usize = 1 << 20;
+        match delivery.reads {
+            Reads::Whole => {}
+            Reads::Bytes => peer.cut_reads((0..script.input_len()).map(|_| 1)),
+            Reads::Stutter => peer.cut_reads((0..script.input_len()).flat_map(|_| [1, 0])),
+        }
+        if let Taken::Bytes = delivery.taken {
+            peer.cut_writes((0..CUT.min(64 * script.input_len().max(64))).flat_map(|_| [1, 0]));
+        }
+    });
+    let mut player = Player { trial, script, delivery, fed: 0, demanded: 0 };
+    player.play();
+    player.trial
+}
+
+/// Breaks off, and sees the run to its end.
+fn end(mut trial: Trial, how: How) -> Outcome {
+    match how {
+        How::Eof => trial.eof(),
+        How::EofAtOnce => {} // came with the bytes
+        How::Reset => trial.reset(),
+        How::Shutdown => trial.shutdown(SILENCE),
+        How::Silence => {
+            for _ in 0..DEADLINES {
+                if !trial.advance_to_next_deadline(SILENCE) {
+                    break;
+                }
+            }
+        }
+    }
+    trial.end()
+}
+
+struct Player<'a> {
+    trial: Trial,
+    script: &'a Script,
+    delivery: &'a Delivery,
+    /// Bytes of input sent.
+    fed: usize,
+    /// Bytes of output that the script has demanded.
+    demanded: usize,
+}
+
+impl Player<'_> {
+    fn play(&mut self) {
+        self.take_rest();
+        let script = self.script;
+        for step in &script.steps {
+            if self.is_over() {
+                return;
+            }
+            if let Taken::AfterEachStep = self.delivery.taken
+                && !matches!(step, Step::Advance(_) | Step::Expect(_))
+            {
+                self.trial.set_window(0);
+            }
+            match step {
+                Step::Send(bytes) => self.send(bytes),
+                Step::Expect(bytes) => self.expect(bytes),
+                Step::Advance(by) => self.trial.advance(*by),
+                Step::Post(message) => drop(self.trial.post(message())),
+                Step::Eof => self.trial.eof(),
+                Step::Shutdown(timeout) => self.trial.shutdown(*timeout),
+            }
+            self.take_rest();
+        }
+    }
+
+    /// Whether the conversation is to break off here.
+    fn is_over(&self) -> bool {
+        self.delivery.ending.is_some_and(|ending| ending.after <= self.fed)
+    }
+
+    /// A step has come to rest: the peer takes what it did not take at once.
+    fn take_rest(&mut self) {
+        match self.delivery.taken {
+            Taken::AfterEachStep => self.trial.set_window(usize::MAX),
+            Taken::UpTo(bytes) if self.trial.sent().len() == bytes => self.trial.set_window(usize::MAX),
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let start = self.fed;
+        let end = match self.delivery.ending {
+            Some(Ending { after, .. }) => bytes.len().min(after - start),
+            None => bytes.len(),
+        };
+        self.fed += end;
+        if let Some(Ending { after, how: How::EofAtOnce }) = self.delivery.ending
+            && self.fed == after
+        {
+            self.trial.feed_eof(&bytes[..end]);
+            return;
+        }
+        let mut from = 0;
+        let mut piece = |player: &mut Self, to: usize| {
+            if player.delivery.pauses && from > 0 {
+                player.trial.advance(player.script.pause);
+            }
+            player.trial.feed(&bytes[from..to]);
+            from = to;
+        };
+        match &self.delivery.cuts {
+            Cuts::Nowhere => {}
+            Cuts::EachByte => (1..end).for_each(|to| piece(self, to)),
+            Cuts::At(places) => {
+                let inside = places.iter().filter(|&&place| place > start && place < start + end);
+                inside.for_each(|place| piece(self, place - start));
+            }
+        }
+        piece(self, end);
+    }
+
+    /// What the script's author says is the judge of the whole conversation; all else is compared with that.
+    fn expect(&mut self, bytes: &[u8]) {
+        let sent = &self.trial.sent()[self.demanded.min(self.trial.sent().len())..];
+        if let Some(difference) = compare::bytes(bytes, sent) {
+            panic!("it does not send what the script expects after byte {}\n{difference}", self.fed);
+        }
+        self.demanded += bytes.len();
+    }
+}

@@ -1,0 +1,203 @@
+//! The driver over the simulated network.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::stream::Place;
+use super::wire::Shared;
+use crate::driver::{AcceptError, Driver, Ready, Socket, Stream, Wake};
+use crate::{ListenOptions, Time};
+
+/// One host's [`Driver`] over the network of a [`Simulation`](super::Simulation), which makes it.
+///
+/// With `SHORT_MEANS_DRAINED` it behaves as epoll does; without, as a system whose readiness ends
+/// only at `WouldBlock`.
+pub struct SimulatedDriver<const SHORT_MEANS_DRAINED: bool = true> {
+    pub(super) wire: Shared,
+    pub(super) host: usize,
+    pub(super) wakes: Arc<Wakes>,
+}
+
+/// The hosts that handles have woken.
+#[derive(Default)]
+pub(super) struct Wakes {
+    any: AtomicBool,
+    hosts: Mutex<Vec<usize>>,
+}
+
+impl Wakes {
+    /// Takes who was woken, in that order.
+    pub(super) fn take(&self) -> Vec<usize> {
+        if !self.any.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.hosts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, host: usize) {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host);
+        self.any.store(true, Ordering::Release);
+    }
+}
+
+struct Waker {
+    wakes: Arc<Wakes>,
+    host: usize,
+}
+
+impl Wake for Waker {
+    fn wake(&self) -> io::Result<()> {
+        self.wakes.add(self.host);
+        Ok(())
+    }
+}
+
+/// A connection of the [`SimulatedDriver`].
+pub struct SimulatedStream {
+    wire: Shared,
+    place: Place,
+}
+
+/// A listener of the [`SimulatedDriver`].
+pub struct SimulatedListener {
+    index: usize,
+    address: SocketAddr,
+}
+
+/// A UDP socket of the [`SimulatedDriver`].
+pub struct SimulatedSocket {
+    wire: Shared,
+    index: usize,
+}
+
+impl<const SHORT_MEANS_DRAINED: bool> SimulatedDriver<SHORT_MEANS_DRAINED> {
+    fn stream(&self, place: Place) -> SimulatedStream {
+        SimulatedStream { wire: Rc::clone(&self.wire), place }
+    }
+}
+
+impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
+    type Stream = SimulatedStream;
+    type Listener = SimulatedListener;
+    type Socket = SimulatedSocket;
+
+    const SHORT_MEANS_DRAINED: bool = DRAINED;
+
+    /// Reports what is so at this moment of virtual time, and never waits: the simulation turns the
+    /// loop when there is something to do.
+    fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.wire.borrow_mut().poll(self.host, ready);
+        Ok(())
+    }
+
+    fn now(&self) -> Time {
+        let wire = self.wire.borrow();
+        wire.now + wire.hosts[self.host].skew
+    }
+
+    fn seed(&mut self) -> io::Result<[u8; 32]> {
+        Ok(self.wire.borrow().hosts[self.host].seed)
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::new(Waker { wakes: Arc::clone(&self.wakes), host: self.host })
+    }
+
+    fn listen(&mut self, key: u64, address: SocketAddr, options: &ListenOptions) -> io::Result<SimulatedListener> {
+        let (index, address) = self.wire.borrow_mut().listen(self.host, key, address, options.backlog)?;
+        Ok(SimulatedListener { index, address })
+    }
+
+    fn listener_addr(&self, listener: &SimulatedListener) -> io::Result<SocketAddr> {
+        Ok(listener.address)
+    }
+
+    fn accept(&mut self, listener: &mut SimulatedListener) -> Result<(SimulatedStream, SocketAddr), AcceptError> {
+        let (place, peer) = self.wire.borrow_mut().accept(listener.index)?;
+        Ok((self.stream(place), peer))
+    }
+
+    fn register(&mut self, key: u64, stream: &mut SimulatedStream) -> io::Result<()> {
+        self.wire.borrow_mut().register(stream.place, key);
+        Ok(())
+    }
+
+    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<SimulatedStream> {
+        let place = self.wire.borrow_mut().connect(self.host, key, address)?;
+        Ok(self.stream(place))
+    }
+
+    fn connected(&mut self, stream: &mut SimulatedStream) -> io::Result<bool> {
+        self.wire.borrow_mut().connected(stream.place)
+    }
+
+    fn close(&mut self, stream: SimulatedStream, abort: bool) {
+        self.wire.borrow_mut().close(stream.place, abort);
+    }
+
+    fn close_listener(&mut self, listener: SimulatedListener) {
+        self.wire.borrow_mut().close_listener(listener.index);
+    }
+
+    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<SimulatedSocket> {
+        let index = self.wire.borrow_mut().bind_udp(self.host, key, address)?;
+        Ok(SimulatedSocket { wire: Rc::clone(&self.wire), index })
+    }
+
+    fn close_socket(&mut self, socket: SimulatedSocket) {
+        self.wire.borrow_mut().close_socket(socket.index);
+    }
+}
+
+impl Stream for SimulatedStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wire.borrow_mut().read(self.place, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.wire.borrow_mut().write(self.place, pieces)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.wire.borrow_mut().shutdown_write(self.place)
+    }
+
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Ok(self.wire.borrow_mut().take_error(self.place))
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        let wire = self.wire.borrow();
+        if wire.is_established(self.place) {
+            Ok(wire.addresses(self.place).1)
+        } else {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.wire.borrow().addresses(self.place).0)
+    }
+}
+
+impl Socket for SimulatedSocket {
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.wire.borrow_mut().recv_from(self.index, buffer)
+    }
+
+    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()> {
+        self.wire.borrow_mut().send_to(self.index, payload, target)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.wire.borrow().sockets[self.index].address)
+    }
+}

@@ -1,0 +1,154 @@
+//! Protocols without a fault pass, and what they say is compared.
+
+use std::time::Duration;
+
+use switchboard::testkit::{Script, check_conformance, note};
+use switchboard::{Bytes, CloseReason, Closing, Context, Failure, Input, Limits, Message, Protocol, TimerId};
+use switchboard_echo::TcpEcho;
+
+use crate::{answer_lines, most_allocated};
+
+/// Lines, answered; a line `bye` says goodbye and closes, one `later` is answered after a second,
+/// one `more` turns it into another of its kind.
+struct Lines {
+    generation: u32,
+}
+
+impl Protocol for Lines {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.send(format!("welcome {}\n", self.generation).as_bytes());
+        Ok(())
+    }
+
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        let mut over = false;
+        while let Some(end) = input.iter().position(|&byte| byte == b'\n').filter(|_| !over) {
+            if !cx.has_room() {
+                cx.pause_reading();
+                return Ok(());
+            }
+            let line = input.take(end + 1);
+            note(format_args!("line {}", line.escape_ascii()));
+            match &*line {
+                b"bye\n" => {
+                    cx.send(b"goodbye\n");
+                    cx.close();
+                    over = true;
+                }
+                b"later\n" => drop(cx.set_timer(Duration::from_secs(1))),
+                b"more\n" => {
+                    cx.switch_to(Self { generation: self.generation + 1 });
+                    over = true;
+                }
+                line => cx.send(line),
+            }
+        }
+        if input.len() > 1024 { Err(Failure::peer("a line without an end")) } else { Ok(()) }
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.resume_reading();
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
+        cx.send(b"now\n");
+        Ok(())
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        if let Message::Bytes(bytes) = message {
+            cx.send_shared(bytes);
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, _: &mut Closing<'_>, reason: &CloseReason) {
+        note(format_args!("close: {reason}"));
+    }
+}
+
+#[test]
+fn lines_with_all_that_can_happen_pass() {
+    let script = Script::new()
+        .expect_sent("welcome 0\n")
+        .send("one\ntwo\nlater\nthree\n")
+        .expect_sent("one\ntwo\nthree\n")
+        .advance(Duration::from_secs(1))
+        .expect_sent("now\n")
+        .post(|| Bytes::from_static(b"posted\n").into())
+        .send("four\nmore\nfive\nmore\nmore\nsix\n")
+        .expect_sent("posted\nfour\nwelcome 1\nfive\nwelcome 2\nwelcome 3\nsix\n")
+        .send("bye\nunread\n")
+        .expect_sent("goodbye\n")
+        .measure_memory(most_allocated);
+    let done = check_conformance(|| Lines { generation: 0 }, &script);
+    println!("{done}");
+    assert_eq!((done.input, done.output, done.notes), (59, 87, 16));
+    assert!(done.runs > 1_900, "{done}"); // pairs of split points alone are 58 * 57 / 2
+}
+
+#[test]
+fn an_echo_passes() {
+    let script = Script::new().send([7; 40]).advance(Duration::from_secs(1)).send("the end").eof();
+    let done = check_conformance(|| TcpEcho, &script.measure_memory(most_allocated));
+    println!("{done}");
+    assert_eq!((done.input, done.output), (47, 47));
+}
+
+#[test]
+fn an_echo_that_is_often_out_of_room_passes() {
+    let limits = Limits { high_water: 16, low_water: 4, read_budget: 8, ..Script::narrow_limits() };
+    let script = Script::new().send([1; 30]).send([2; 30]).limits(limits).shutdown(Duration::from_secs(1));
+    println!("{}", check_conformance(|| TcpEcho, &script));
+}
+
+#[test]
+fn a_protocol_that_only_consumes_passes() {
+    struct Sink;
+    impl Protocol for Sink {
+        fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            input.take_all();
+            Ok(())
+        }
+    }
+    assert_eq!(check_conformance(|| Sink, &Script::new().send("into the void")).output, 0);
+    assert!(check_conformance(|| Sink, &Script::new()).runs > 0);
+}
+
+#[test]
+fn a_long_input_is_sampled_and_still_quick() {
+    struct Sum(u64);
+    impl Protocol for Sum {
+        fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            self.0 += input.take_all().iter().map(|&byte| u64::from(byte)).sum::<u64>();
+            cx.has_room();
+            Ok(())
+        }
+        fn on_eof(&mut self, cx: &mut Context<'_>, _: &mut Input<'_>) -> Result<(), Failure> {
+            cx.send(&self.0.to_be_bytes());
+            cx.finish();
+            Ok(())
+        }
+    }
+    let done = check_conformance(|| Sum(0), &Script::new().send([9; 5_000]));
+    println!("{done}");
+    assert!(done.runs > 10_000, "{done}");
+}
+
+#[test]
+fn a_message_per_line_however_many_lines() {
+    struct Answer;
+    impl Protocol for Answer {
+        fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            answer_lines(cx, input, |cx, line| cx.send(line))
+        }
+        fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+            cx.resume_reading();
+            Ok(())
+        }
+    }
+    let input = "0123456789abcdef\n".repeat(12);
+    let script = Script::new().send(&input).expect_sent(&input).measure_memory(most_allocated);
+    println!("{}", check_conformance(|| Answer, &script));
+}

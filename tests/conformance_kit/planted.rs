@@ -1,0 +1,268 @@
+//! Protocols with a bug of each kind: each is caught, and what is said helps to find it.
+
+use std::time::Duration;
+
+use switchboard::testkit::{Script, note};
+use switchboard::{Context, Failure, Input, Protocol, TimerId};
+
+use crate::{answer_lines, assert_says, complaint, most_allocated};
+
+type OnInput = Box<dyn FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure>>;
+
+/// A protocol made of what it does with its input, when a half-close comes, and when its output has drained.
+struct Planted {
+    on_data: OnInput,
+    on_eof: Option<OnInput>,
+    on_drain: fn(&mut Context<'_>),
+}
+
+fn planted(on_data: impl FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure> + 'static) -> Planted {
+    Planted { on_data: Box::new(on_data), on_eof: None, on_drain: |cx| cx.resume_reading() }
+}
+
+/// Answers lines, and does something at the half-close.
+fn at_the_end(on_eof: impl FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure> + 'static) -> Planted {
+    let lines = planted(|cx, input| answer_lines(cx, input, |cx, line| cx.send(line)));
+    Planted { on_eof: Some(Box::new(on_eof)), ..lines }
+}
+
+impl Protocol for Planted {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        (self.on_data)(cx, input)
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        match &mut self.on_eof {
+            Some(on_eof) => on_eof(cx, rest),
+            None => {
+                cx.close();
+                Ok(())
+            }
+        }
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        (self.on_drain)(cx);
+        Ok(())
+    }
+}
+
+const LINES: &str = "first line\nsecond line\n";
+
+#[test]
+fn the_tail_lost_at_a_chunk_border() {
+    let said = complaint(
+        || {
+            planted(|cx, input| {
+                for line in input.take_all().split_inclusive(|&byte| byte == b'\n') {
+                    if line.ends_with(b"\n") {
+                        cx.send(line);
+                    } // else it is lost
+                }
+                Ok(())
+            })
+        },
+        &Script::new().send(LINES),
+    );
+    let expected = ["it sends something else", "expected: 23 bytes", "got:      0 bytes", "after byte 0", "one byte at a time"];
+    assert_says(&said, &expected);
+}
+
+#[test]
+fn an_answer_given_twice() {
+    let said = complaint(
+        || {
+            let mut looked_at = 0;
+            planted(move |cx, input| {
+                if looked_at > 0 && input.len() > 11 && looked_at < 11 {
+                    cx.send(b"first line\n"); // it sees the rest of a line, and answers it once more
+                }
+                looked_at = input.len();
+                answer_lines(cx, input, |cx, line| cx.send(line))
+            })
+        },
+        &Script::new().send(LINES).expect_sent(LINES),
+    );
+    let parts = ["it sends something else", "expected: 23 bytes", "got:      34 bytes", "delivery: the input cut after byte 1"];
+    assert_says(&said, &parts);
+}
+
+#[test]
+fn an_answer_that_is_not_what_the_script_expects() {
+    let said = complaint(
+        || planted(|cx, input| answer_lines(cx, input, |cx, line| cx.send(&line.to_ascii_uppercase()))),
+        &Script::new().send(LINES).expect_sent(LINES),
+    );
+    let parts = ["not send what the script expects after byte 23", "\"first line\\n", "\"FIRST LINE\\n", "after byte 0"];
+    assert_says(&said, &parts);
+}
+
+#[test]
+fn an_understanding_that_depends_on_the_cut() {
+    let said = complaint(
+        || {
+            planted(|_, input| {
+                note(format_args!("{} bytes", input.take_all().len()));
+                Ok(())
+            })
+        },
+        &Script::new().send("123"),
+    );
+    assert_says(&said, &["it notes something else", "1 notes, of which number 1: \"3 bytes\"", "\"1 bytes\"", "one byte at a time"]);
+}
+
+#[test]
+fn an_answer_that_depends_on_when_the_bytes_came() {
+    let said = complaint(
+        || {
+            let mut last = None;
+            planted(move |cx, input| {
+                let before = last.replace(cx.now()).unwrap_or(cx.now());
+                cx.send(if cx.now() == before { input.take_all() } else { input.take_all(); b"late" });
+                Ok(())
+            })
+        },
+        &Script::new().send("123"),
+    );
+    assert_says(&said, &["it sends something else", "one byte at a time, time passing between the pieces"]);
+}
+
+#[test]
+fn pausing_and_resuming_without_progress() {
+    let said = complaint(
+        || {
+            planted(|cx, input| {
+                if input.len() < 5 {
+                    cx.pause_reading();
+                    cx.resume_reading();
+                } else {
+                    cx.send(input.take_all());
+                }
+                Ok(())
+            })
+        },
+        &Script::new().send("12345"),
+    );
+    assert_says(&said, &["after 1 bytes of input (last callback: on_data)", "spins", "on_data, on_data", "one byte at a time"]);
+}
+
+/// A timer that is set again at once, for ever.
+struct Ticking(Duration);
+
+impl Protocol for Ticking {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.set_timer(self.0);
+        Ok(())
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        input.take_all();
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
+        cx.set_timer(self.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_timer_without_time() {
+    let said = complaint(|| Ticking(Duration::ZERO), &Script::new().send("1"));
+    assert_says(&said, &["it was opened after 0 bytes", "spins", "on_timer, on_timer"]);
+    let said = complaint(|| Ticking(Duration::from_nanos(10)), &Script::new().send("1"));
+    assert_says(&said, &["time passed", "spins", "on_timer, on_timer"]);
+}
+
+#[test]
+fn growth_in_memory_of_its_own() {
+    let said = complaint(
+        || {
+            let mut hoard = Vec::new();
+            planted(move |_, input| {
+                hoard.extend_from_slice(input.take_all());
+                Ok(())
+            })
+        },
+        &Script::new().send("hoarded").measure_memory(most_allocated),
+    );
+    assert_says(&said, &["it grows without bound", "a flood of \"hoarded\" by a peer that reads"]);
+}
+
+#[test]
+fn growth_that_is_declared_and_goes_on() {
+    let said = complaint(
+        || {
+            let mut held = 0;
+            planted(move |cx, input| {
+                held += input.take_all().len();
+                let _ = cx.hold(held);
+                Ok(())
+            })
+        },
+        &Script::new().send("held"),
+    );
+    assert_says(&said, &["goes on after on_data although the loop now holds", "a flood of \"held\""]);
+}
+
+#[test]
+fn growth_that_is_declared_and_fails_in_time_is_no_fault() {
+    let mut held = 0;
+    let protocol = move || {
+        planted(move |cx, input| {
+            held += input.take_all().len();
+            cx.hold(held)?;
+            Ok(())
+        })
+    };
+    switchboard::testkit::check_conformance(protocol, &Script::new().send("held"));
+}
+
+#[test]
+fn room_that_is_not_asked_for() {
+    let said = complaint(
+        || {
+            planted(|cx, input| {
+                cx.send(&[b'.'; 4096].map(|_| b'.')[..4096.min(64 * input.take_all().len())]);
+                Ok(())
+            })
+        },
+        &Script::new().send("much").measure_memory(most_allocated),
+    );
+    println!("{said}");
+}
+
+#[test]
+fn a_drain_that_nobody_waits_for_stalls_the_conversation() {
+    let said = complaint(
+        || {
+            let stalling = planted(|cx, input| answer_lines(cx, input, |cx, _| cx.send(&[b'x'; 9000])));
+            Planted { on_drain: |_| {}, ..stalling } // reading is never resumed
+        },
+        &Script::new().send("1\n2\n3\n"),
+    );
+    println!("{said}");
+}
+
+#[test]
+fn a_panic_at_a_byte() {
+    let said = complaint(
+        || {
+            at_the_end(|cx, rest| {
+                assert!(rest.is_empty(), "no half lines, please");
+                cx.close();
+                Ok(())
+            })
+        },
+        &Script::new().send(LINES),
+    );
+    let parts = ["Planted", "does not conform", "when the peer half-closed after 1 bytes of input (last callback: on_eof)"];
+    assert_says(&said, &parts);
+    assert_says(&said, &["no half lines, please", "delivery: each input in one piece, EOF after byte 1, in an event of its own"]);
+}
+
+#[test]
+fn an_end_that_forgets_to_close_is_wound_up() {
+    let done = switchboard::testkit::check_conformance(|| at_the_end(|_, _| Ok(())), &Script::new().send(LINES));
+    println!("{done}");
+}

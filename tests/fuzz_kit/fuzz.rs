@@ -1,0 +1,164 @@
+//! Each oracle of `fuzz` finds its fault, and none of them finds any where there is none.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use switchboard::testkit::{Fuzz, Operation, Schedule, fuzz, replay_seeds};
+use switchboard_echo::TcpEcho;
+use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
+
+use crate::planted::{Fault, Lines};
+
+/// What `fuzz` says of a fault.
+fn complaint(fault: Fault, schedule: &Schedule) -> Option<String> {
+    let result = catch_unwind(AssertUnwindSafe(|| fuzz(|| Lines(fault), &schedule.encode())));
+    let payload = result.err()?;
+    let text = payload.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).expect("a text"))
+}
+
+fn feeds(pieces: &[&[u8]]) -> Schedule {
+    pieces.iter().map(|piece| Operation::Feed(piece.to_vec())).collect()
+}
+
+#[track_caller]
+fn assert_found(fault: Fault, schedule: &Schedule, words: &[&str]) {
+    assert_eq!(complaint(Fault::None, schedule), None, "without the fault");
+    let found = complaint(fault, schedule).unwrap_or_else(|| panic!("{fault:?} was not found"));
+    for word in words {
+        assert!(found.contains(word), "{word:?} is not in: {found}");
+    }
+}
+
+#[test]
+fn a_panic_that_needs_two_pieces() {
+    // Whole, as here, it is never seen: the cut run finds it.
+    assert_found(Fault::PanicsOnTwoPieces, &feeds(&[b"bug!\n"]), &["Lines", "a line in two pieces"]);
+    assert_found(Fault::PanicsOnTwoPieces, &feeds(&[b"bug", b"!\n"]), &["a line in two pieces", "after 3 bytes"]);
+}
+
+#[test]
+fn a_tail_that_is_lost_at_a_border_of_pieces() {
+    let words = ["Lines", "other answers", r#"← "hello\n""#];
+    assert_found(Fault::LosesItsTail, &feeds(&[b"hello\n"]), &words);
+    assert_found(Fault::LosesItsTail, &feeds(&[b"hel", b"lo\n"]), &words);
+}
+
+#[test]
+fn a_second_line_that_waits_for_bytes_that_do_not_come() {
+    assert_found(Fault::FirstLineOnly, &feeds(&[b"1\n2\n"]), &["in other pieces, gave other answers"]);
+    assert_found(Fault::FirstLineOnly, &feeds(&[b"1\n", b"2\n"]), &["at once, gave other answers", "at byte 2"]);
+}
+
+#[test]
+fn answers_that_depend_on_the_pieces_unless_they_may() {
+    let schedule = feeds(&[b"1\n2\n"]);
+    assert_found(Fault::CountsItsCalls, &schedule, &["other answers"]);
+    Fuzz::new().chunking_matters().run(|| Lines(Fault::CountsItsCalls), &schedule.encode());
+}
+
+#[test]
+fn answers_that_depend_on_more_than_the_input() {
+    assert_found(Fault::AsksTheSystem, &feeds(&[b"1\n"]), &["the very same run", "more than its input"]);
+}
+
+#[test]
+fn reading_that_never_goes_on() {
+    let lines = b"0123456789\n".repeat(200);
+    let schedule = Schedule::from(vec![Operation::Window(0), Operation::Feed(lines)]);
+    assert_found(Fault::ForgetsToResume, &schedule, &["stopped reading for good"]);
+    let may = Fuzz::new().may_stop_reading();
+    let sent = may.run(|| Lines(Fault::ForgetsToResume), &schedule.encode()).all_sent();
+    assert!(sent.len() < 2000, "{} bytes", sent.len());
+}
+
+#[test]
+fn timers_of_no_time() {
+    assert_found(Fault::Spins, &feeds(&[b"spin\n"]), &["spins"]);
+}
+
+#[test]
+fn memory_without_bound() {
+    assert_found(Fault::Hoards, &feeds(&[b"1\n"]), &["hold"]);
+}
+
+#[test]
+fn random_schedules_find_nothing_in_protocols_that_are_right() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let words: [&[u8]; 12] = [
+        b"PING 1\n", b"PONG 1\n", b"PONG 2\nPI", b"NG 18446744073709551615\n", b"ERR x\n", b"\xf6a\x15", b"\xf6n",
+        b"\xf6w\x05", b"\xf6w\x00", b"\xf6j\x7d", b"\xf6r\x02\x00\x01", b"\xf6p",
+    ];
+    let config = Config::new(Duration::from_secs(5), Duration::from_secs(15)).unwrap();
+    for _ in 0..3_000 {
+        let mut data = Vec::new();
+        for _ in 0..random.next_u32() % 12 {
+            match random.next_u32() % 4 {
+                0 => data.extend([0xf6, random.next_u32().to_le_bytes()[0]]),
+                _ => data.extend(words[random.next_u32() as usize % words.len()]),
+            }
+        }
+        fuzz(|| TcpEcho, &data);
+        fuzz(|| Lines(Fault::None), &data);
+        fuzz(|| Heartbeat::new(config).around(PingPong::default()), &data);
+        fuzz(|| IdleTimeout::new(Duration::from_secs(7)).around(TcpEcho), &data);
+    }
+}
+
+#[test]
+fn a_flood_against_a_closed_window_is_bounded_and_answered_in_the_end() {
+    let flood = b"PING 7\n".repeat(5_000);
+    let schedule = Schedule::from(vec![
+        Operation::Window(0),
+        Operation::Feed(flood.clone()),
+        Operation::Advance(Duration::from_secs(60)),
+        Operation::Window(1000),
+        Operation::Feed(flood),
+        Operation::Window(usize::MAX),
+        Operation::Eof,
+    ]);
+    let transcript = fuzz(PingPong::default, &schedule.encode());
+    assert_eq!(transcript.all_sent(), b"PONG 7\n".repeat(10_000));
+}
+
+#[test]
+fn virtual_time_has_an_end() {
+    let config = Config::new(Duration::from_secs(1), Duration::from_secs(3)).unwrap();
+    let probing = || Heartbeat::new(config).around(PingPong::default());
+    let year = Operation::Advance(Duration::from_secs(365 * 86_400));
+    let transcript = fuzz(probing, &Schedule::from(vec![year.clone(), year]).encode());
+    assert!(transcript.to_string().contains("no sign of life"));
+}
+
+#[test]
+fn a_prefix_comes_first_and_may_arrive_with_what_is_behind_it() {
+    let transcript = Fuzz::new().prefix(b"hello\n").run(|| Lines(Fault::None), b"world\n\xf6e");
+    assert_eq!(transcript.all_sent(), b"hello\nworld\n");
+    let found = catch_unwind(|| Fuzz::new().prefix(b"1\n").run(|| Lines(Fault::FirstLineOnly), b"2\n"));
+    assert!(found.is_err(), "merged with the prefix");
+}
+
+#[test]
+fn a_corpus_is_replayed_and_the_failing_file_named() {
+    let folder = tempfile("corpus");
+    std::fs::write(folder.join("b-bad"), b"bug!\n").unwrap();
+    std::fs::write(folder.join("a-good"), b"hello\n").unwrap();
+    std::fs::write(folder.join(".hidden"), b"bug!\n").unwrap();
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    assert_eq!(replay_seeds(&folder, |data| drop(fuzz(|| Lines(Fault::None), data))), 2);
+    let result = catch_unwind(|| replay_seeds(&folder, |data| drop(fuzz(|| Lines(Fault::PanicsOnTwoPieces), data))));
+    let text = result.unwrap_err().downcast::<String>().unwrap();
+    assert!(text.contains("b-bad") && text.contains("two pieces"), "{text}");
+    assert!(catch_unwind(|| replay_seeds(folder.join("folder"), |_| {})).is_err(), "an empty folder proves nothing");
+    assert!(catch_unwind(|| replay_seeds(folder.join("none"), |_| {})).is_err());
+}
+
+/// An empty folder for one test.
+pub(crate) fn tempfile(name: &str) -> std::path::PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz_kit").join(name);
+    let _ = std::fs::remove_dir_all(&folder); // of the run before
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}

@@ -1,0 +1,93 @@
+//! Protocols with one fault each.
+
+use std::time::Duration;
+
+use switchboard::{Context, Failure, Input, Message, Protocol, TimerId, Truncated};
+
+/// Answers each line, and has one fault.
+pub(crate) struct Lines(pub(crate) Fault);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Panics when the line `bug!` comes in two pieces.
+    PanicsOnTwoPieces,
+    /// Throws away what is left of an incomplete line.
+    LosesItsTail,
+    /// Looks only at the first line of what arrives.
+    FirstLineOnly,
+    /// Says how often it was called.
+    CountsItsCalls,
+    /// Says where one of its own values lies in memory.
+    AsksTheSystem,
+    /// Gives up reading when there is no room, and never goes on.
+    ForgetsToResume,
+    /// Sets a timer of no time at all, again and again, once `spin` was said.
+    Spins,
+    /// Keeps every line for ever, whatever `hold` answers.
+    Hoards,
+}
+
+impl Lines {
+    fn answer(&self, cx: &mut Context<'_>, line: &[u8]) {
+        match self.0 {
+            Fault::Spins if line == b"spin\n" => drop(cx.set_timer(Duration::ZERO)),
+            Fault::AsksTheSystem => {
+                let value = Box::new(1);
+                // The allocator hands out another place while the first is in use: true of every allocator.
+                std::thread_local!(static KEPT: std::cell::RefCell<Vec<Box<i32>>> = const { std::cell::RefCell::new(Vec::new()) });
+                cx.send(format!("{:p}\n", &raw const *value).as_bytes());
+                KEPT.with_borrow_mut(|kept| kept.push(value));
+            }
+            _ => cx.send(line),
+        }
+    }
+}
+
+impl Protocol for Lines {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        if self.0 == Fault::CountsItsCalls {
+            cx.send(b".");
+        }
+        while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
+            if self.0 == Fault::ForgetsToResume && !cx.has_room() {
+                cx.pause_reading();
+                return Ok(());
+            }
+            let line = input.take(end + 1);
+            self.answer(cx, line);
+            if self.0 == Fault::FirstLineOnly {
+                return Ok(());
+            }
+            if self.0 == Fault::Hoards {
+                let _ = cx.hold(usize::MAX >> 1);
+                let _ = cx.hold(3 << 20);
+            }
+        }
+        assert!(self.0 != Fault::PanicsOnTwoPieces || !input.ends_with(b"bug"), "a line in two pieces");
+        if self.0 == Fault::LosesItsTail {
+            input.take_all();
+        }
+        Ok(())
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        if !rest.is_empty() && self.0 != Fault::FirstLineOnly {
+            return Err(Truncated { unconsumed: rest.len() }.into());
+        }
+        cx.close();
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
+        cx.set_timer(Duration::ZERO);
+        Ok(())
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+        if let Message::Bytes(bytes) = message {
+            cx.send_shared(bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The same seed is the same run.
