@@ -112,11 +112,7 @@ impl<S: Stream> Connection<S> {
         (self.link.last_read, self.link.last_write) = (core.now, core.now);
         core.counters[self.link.counters as usize].opened += 1;
         self.expect_mail(core);
-        let status = self.visit(core, shop, Protocol::on_open);
-        if status == Status::Alive && self.is_open() && core.draining {
-            return self.visit(core, shop, Protocol::on_shutdown);
-        }
-        status
+        self.visit(core, shop, Protocol::on_open)
     }
 
     /// Calls the protocol once, and carries out what it asked for.

@@ -88,8 +88,18 @@ fn memory_without_bound() {
 fn random_schedules_find_nothing_in_protocols_that_are_right() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let words: [&[u8]; 12] = [
-        b"PING 1\n", b"PONG 1\n", b"PONG 2\nPI", b"NG 18446744073709551615\n", b"ERR x\n", b"\xf6a\x15", b"\xf6n",
-        b"\xf6w\x05", b"\xf6w\x00", b"\xf6j\x7d", b"\xf6r\x02\x00\x01", b"\xf6p",
+        b"PING 1\n",
+        b"PONG 1\n",
+        b"PONG 2\nPI",
+        b"NG 18446744073709551615\n",
+        b"ERR x\n",
+        b"\xf6a\x15",
+        b"\xf6n",
+        b"\xf6w\x05",
+        b"\xf6w\x00",
+        b"\xf6j\x7d",
+        b"\xf6r\x02\x00\x01",
+        b"\xf6p",
     ];
     let config = Config::new(Duration::from_secs(5), Duration::from_secs(15)).unwrap();
     for _ in 0..3_000 {

@@ -50,7 +50,13 @@ impl Random {
             11 => Operation::CutWrites(self.bytes(3)),
             12 => Operation::Post(self.bytes(6)),
             13 => Operation::Shutdown(self.duration()),
-            14 => if self.below(2) == 0 { Operation::Close } else { Operation::Abort },
+            14 => {
+                if self.below(2) == 0 {
+                    Operation::Close
+                } else {
+                    Operation::Abort
+                }
+            }
             15 => Operation::Sent(self.bytes(6)),
             16 => Operation::Closed(String::from_utf8_lossy(&self.bytes(6)).into_owned()),
             _ => Operation::Gap,
@@ -90,9 +96,7 @@ fn a_conversation_stands_for_itself() {
 
 #[test]
 fn each_byte_after_the_escape_does_something() {
-    let inert = |operation: &Operation| {
-        matches!(operation, Operation::Sent(_) | Operation::Closed(_) | Operation::Gap)
-    };
+    let inert = |operation: &Operation| matches!(operation, Operation::Sent(_) | Operation::Closed(_) | Operation::Gap);
     for letter in (0..=u8::MAX).filter(|letter| !b"sqg\xf6".contains(letter)) {
         let schedule = Schedule::decode(&[0xf6, letter]);
         assert_eq!(schedule.operations().len(), 1);

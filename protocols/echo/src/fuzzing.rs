@@ -17,9 +17,10 @@ pub fn echo(data: &[u8]) {
     });
     let received = received.collect::<Vec<_>>().concat();
     let sent = transcript.all_sent();
-    let in_order = transcript.entries().iter().any(
-        |(_, entry)| matches!(entry, Entry::Note(note) if note == "closed: closed by the peer"),
-    );
+    let in_order = transcript
+        .entries()
+        .iter()
+        .any(|(_, entry)| matches!(entry, Entry::Note(note) if note == "closed: closed by the peer"));
     assert!(received.starts_with(&sent), "not what went in: {transcript}");
     assert!(!in_order || sent == received, "{} bytes are lost: {transcript}", received.len() - sent.len());
 }

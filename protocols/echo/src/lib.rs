@@ -28,6 +28,8 @@
 //! assert!(harness.saw_eof());
 //! ```
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod tcp;
 mod udp;
 

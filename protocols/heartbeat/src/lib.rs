@@ -54,6 +54,8 @@
 
 mod beat;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heartbeat;
 mod idle;
 mod line;
