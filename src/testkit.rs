@@ -1,11 +1,17 @@
-//! Tests without sockets, sleeps or threads: the loop on a network in memory.
+//! Tests without sockets, sleeps or threads: any protocol, or whole loops, in virtual time.
 //!
-//! [`Harness`] drives one protocol value by hand: bytes in, bytes out, time advanced. [`network`]
-//! makes a [`MemoryDriver`] for a whole [`EventLoop`](crate::EventLoop), and a [`Network`] that scripts what happens
-//! below it: events in one batch, short reads and writes, `WouldBlock`, failing accepts.
+//! | | |
+//! | --- | --- |
+//! | [`Harness`], [`DatagramHarness`] | one protocol by hand: bytes in, bytes out, time advanced; a [`Transcript`] of it |
+//! | [`check_conformance`], [`check_layer`] | a conversation in every way in which it could arrive |
+//! | [`Pair`] | two protocols on a link with latency, bandwidth and faults |
+//! | [`Simulation`] | many hosts, each a whole loop, on a network that goes wrong as a seed says; [`check_seeds`] runs many |
+//! | [`fuzz`], [`fuzz_protocol!`](crate::fuzz_protocol) | a protocol under a fuzzer that chooses bytes and [`Schedule`]; [`replay_seeds`] on stable Rust |
+//! | [`FlightRecorder`], [`replay`] | what happened on a real connection before it failed, again |
+//! | [`network`] | a loop on a network in memory that a test scripts call by call |
 //!
-//! Both run the very loop that runs on real sockets; only the driver differs. Time stands still
-//! until a test advances it.
+//! All of them run the very loop that runs on real sockets; only the [driver](crate::driver) differs. Time stands
+//! still until a test advances it, and the same test gives the same run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,6 +56,8 @@ mod memory;
 mod network;
 mod notes;
 mod observed;
+mod pair;
+mod recorder;
 mod schedule;
 mod seeds;
 mod simulation;
@@ -66,6 +74,8 @@ pub use inbox::Inbox;
 pub use memory::{MemoryDriver, MemoryListener, MemorySocket, MemoryStream};
 pub use network::{Network, Peer, network, network_until_would_block};
 pub use notes::note;
+pub use pair::{Pair, Side};
+pub use recorder::{FlightRecorder, Recorded, Replay, replay, replay_with_limits};
 pub use schedule::{Operation, Schedule};
 pub use seeds::{check_seeds, check_seeds_on};
 pub use simulation::{

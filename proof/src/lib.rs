@@ -3,4 +3,5 @@
 
 #![forbid(unsafe_code)]
 
+pub mod differential;
 pub mod workload;

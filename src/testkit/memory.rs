@@ -74,6 +74,8 @@ pub(super) struct StreamState {
     pub(super) read_sizes: VecDeque<usize>,
     /// The most that each of the next writes takes; 0 stands for `WouldBlock`.
     pub(super) write_sizes: VecDeque<usize>,
+    /// How many of the next reads and writes a signal interrupts.
+    pub(super) interrupts: usize,
     pub(super) established: Result<bool, io::ErrorKind>,
     pub(super) write_shut: bool,
     /// Closed by the loop; whether with a reset.
@@ -95,6 +97,7 @@ impl StreamState {
             window: usize::MAX,
             read_sizes: VecDeque::new(),
             write_sizes: VecDeque::new(),
+            interrupts: 0,
             established: Ok(true),
             write_shut: false,
             closed: None,
@@ -289,6 +292,10 @@ impl MemoryStream {
     /// does readiness after a scripted `WouldBlock`.
     fn cut(&self, sizes: fn(&mut StreamState) -> &mut VecDeque<usize>, len: usize) -> io::Result<usize> {
         let mut state = self.state.borrow_mut();
+        if let Some(left) = state.streams[self.index].interrupts.checked_sub(1) {
+            state.streams[self.index].interrupts = left;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let Some(size) = sizes(&mut state.streams[self.index]).pop_front() else { return Ok(len) };
         if size < len && (size == 0 || self.short_means_drained) {
             state.raise_stream(self.index);

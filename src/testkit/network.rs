@@ -251,6 +251,12 @@ impl Peer {
         self.state.borrow_mut().streams[self.index].write_sizes.extend(sizes);
     }
 
+    /// A signal interrupts the loop's next `calls` reads of bytes and writes: they fail with
+    /// [`Interrupted`](io::ErrorKind::Interrupted), and no edge follows.
+    pub fn interrupt(&self, calls: usize) {
+        self.state.borrow_mut().streams[self.index].interrupts = calls;
+    }
+
     /// What the loop has written and was not taken yet.
     #[must_use]
     pub fn received(&self) -> Vec<u8> {
@@ -269,6 +275,11 @@ impl Peer {
         let state = self.state.borrow();
         let stream = &state.streams[self.index];
         stream.closed != Some(true) && (stream.write_shut || stream.closed == Some(false))
+    }
+
+    /// Whether this end has reset the connection.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state.borrow().streams[self.index].broken.is_some()
     }
 
     /// Whether the loop has closed the connection altogether.

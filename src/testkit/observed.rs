@@ -14,7 +14,7 @@ use crate::{CloseReason, Closing, Context, Failure, Input, Message, Protocol, Ti
 /// spin.
 const SPIN: u32 = 1_000;
 /// Time that hardly moves is time that stands still: timers of a nanosecond spin, too.
-const SPIN_TIME: Duration = Duration::from_millis(1);
+pub(super) const SPIN_TIME: Duration = Duration::from_millis(1);
 
 /// A protocol that is watched: on its connection it behaves as it would by itself.
 ///

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{EventLoop, Limits, Time};
+use crate::{ConnectionId, EndpointId, EventLoop, Limits, Time};
 
 mod conditions;
 mod datagram;
@@ -86,6 +86,8 @@ pub struct Simulation<const SHORT_MEANS_DRAINED: bool = true> {
     deadlines: BTreeSet<(Time, usize)>,
     wire: Shared,
     wakes: Arc<Wakes>,
+    /// Hosts whose loops were lent, and may have been given something to do.
+    lent: Vec<usize>,
 }
 
 /// One host of a [`Simulation`].
@@ -125,6 +127,7 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
             deadlines: BTreeSet::new(),
             wire: Rc::new(RefCell::new(Wire::new(seed, SHORT_MEANS_DRAINED))),
             wakes: Arc::default(),
+            lent: Vec::new(),
         }
     }
 
@@ -166,7 +169,9 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
     /// A host's event loop, to listen, connect, post, and look at. What it is asked for happens when
     /// the simulation next runs.
     pub fn event_loop(&mut self, host: Host) -> &mut EventLoop<SimulatedDriver<SHORT_MEANS_DRAINED>> {
-        self.wire.borrow_mut().make_runnable(host.0);
+        if self.lent.last() != Some(&host.0) {
+            self.lent.push(host.0);
+        }
         &mut self.hosts[host.0].event_loop
     }
 
@@ -312,10 +317,24 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
         at_rest
     }
 
+    /// The network resets every connection there is.
+    pub(super) fn reset_all(&mut self) {
+        self.wire.borrow_mut().reset_all();
+    }
+
+    /// The first connection that a host accepted.
+    pub(super) fn first_accepted(&self, host: Host) -> Option<ConnectionId> {
+        let key = self.wire.borrow().hosts[host.0].first_accepted?;
+        Some(ConnectionId(EndpointId::from_key(key)))
+    }
+
     /// As [`step`](Self::step), unless the next thing is due only after `until`.
-    fn step_by(&mut self, until: Time) -> bool {
+    pub(super) fn step_by(&mut self, until: Time) -> bool {
         for host in self.wakes.take() {
             self.wire.borrow_mut().make_runnable(host);
+        }
+        while let Some(host) = self.lent.pop() {
+            self.note_deadline(host);
         }
         let runnable = self.wire.borrow_mut().next_runnable();
         if let Some(host) = runnable {
@@ -350,13 +369,10 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
         }
     }
 
-    /// Turns a host's loop, and notes when it is to be turned again.
+    /// Turns a host's loop; one that has ended does nothing.
     fn turn(&mut self, host: usize) {
         let now = self.now();
         let node = &mut self.hosts[host];
-        if node.event_loop.tally().is_some() {
-            return self.set_deadline(host, None);
-        }
         node.turns = if node.turned == now { node.turns + 1 } else { 0 };
         node.turned = now;
         assert!(
@@ -367,16 +383,22 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
         if let Err(error) = node.event_loop.turn(Some(Duration::ZERO)) {
             panic!("host {}: the simulated network never fails to poll, yet: {error}", node.name);
         }
-        let skew = self.wire.borrow().hosts[host].skew;
-        let deadline = node.event_loop.next_deadline();
+        self.note_deadline(host);
+    }
+
+    /// Notes when a host is to be turned again.
+    fn note_deadline(&mut self, host: usize) {
+        let mut wire = self.wire.borrow_mut();
+        let deadline = self.hosts[host].event_loop.next_deadline();
         // From the host's clock to everybody's.
-        let deadline = deadline.map(|it| Time::ZERO + it.saturating_since(Time::ZERO + skew));
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            self.wire.borrow_mut().make_runnable(host);
-            self.set_deadline(host, None);
-        } else {
-            self.set_deadline(host, deadline);
+        let ahead = Time::ZERO + wire.hosts[host].skew;
+        let deadline = deadline.map(|deadline| Time::ZERO + deadline.saturating_since(ahead));
+        let later = deadline.filter(|&deadline| deadline > wire.now);
+        if later != deadline {
+            wire.make_runnable(host);
         }
+        drop(wire);
+        self.set_deadline(host, later);
     }
 
     fn set_deadline(&mut self, host: usize, deadline: Option<Time>) {

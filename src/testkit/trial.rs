@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::notes::Notes;
-use super::observed::{Observed, Watch};
+use super::observed::{Observed, SPIN_TIME, Watch};
 use super::{Harness, Peer};
-use crate::{Limits, Message, Protocol};
+use crate::{LimitExceeded, Limits, Message, Protocol};
 
 /// How long a protocol that does not end by itself is given to say goodbye, at the end of a run.
 const GRACE: Duration = Duration::from_secs(60);
@@ -41,6 +41,9 @@ pub(super) struct Outcome {
     pub(super) half_closed: bool,
     /// What `on_close` was told, in words.
     pub(super) close_reason: String,
+    /// More output waited than [`Limits::send_buffer`] allows, which only happens to a protocol that
+    /// goes on sending when `has_room` says no.
+    pub(super) overflowed: bool,
     /// What the protocol [noted](super::note).
     pub(super) notes: Vec<String>,
 }
@@ -119,7 +122,23 @@ impl Trial {
 
     /// Time passes.
     pub(super) fn advance(&mut self, by: Duration) {
-        self.step("time passed", |harness| harness.advance(by));
+        self.go_on("time passed", |harness| harness.advance(by));
+    }
+
+    /// Nothing happens but time passing, from one deadline to the next: to some of them, and at least
+    /// for as long as shows a spin.
+    pub(super) fn be_silent(&mut self) {
+        /// How long a silence is followed at the most, and how many deadlines.
+        const MOST: Duration = Duration::from_secs(60 * 60);
+        const DEADLINES: usize = 16;
+        const MOST_DEADLINES: usize = 2_000;
+        let start = self.elapsed();
+        for count in 0..MOST_DEADLINES {
+            let enough = count >= DEADLINES && self.elapsed() - start > SPIN_TIME;
+            if enough || !self.advance_to_next_deadline(MOST) {
+                return;
+            }
+        }
     }
 
     /// Time passes until something is due, if that is within `most`. False if nothing is.
@@ -207,17 +226,25 @@ impl Trial {
         let (linger, connect) = (self.harness.core().limits().linger, self.harness.core().limits().connect_timeout);
         self.advance(linger.max(connect));
         self.check_nothing_left();
+        let half_closed = self.harness.saw_eof();
+        let reason = self.harness.close_reason();
+        let error = reason.and_then(|reason| reason.error()).and_then(|error| error.downcast_ref());
         Outcome {
-            half_closed: self.harness.saw_eof(),
-            close_reason: self.harness.close_reason().map(ToString::to_string).unwrap_or_default(),
+            overflowed: matches!(error, Some(LimitExceeded::SendBuffer { .. })),
+            close_reason: reason.map(ToString::to_string).unwrap_or_default(),
+            half_closed,
             sent: self.sent,
             notes: self.notes.take(),
         }
     }
 
-    /// One thing happens, and all that comes of it.
+    /// One thing happens to the connection, and all that comes of it.
     pub(super) fn step<R>(&mut self, what: &str, act: impl FnOnce(&mut Harness) -> R) -> R {
         self.watch.stimulus();
+        self.go_on(what, act)
+    }
+
+    fn go_on<R>(&mut self, what: &str, act: impl FnOnce(&mut Harness) -> R) -> R {
         let Self { harness, watch, notes, fed, takes_all, .. } = self;
         let returned = guarded(watch, *fed, what, || {
             let returned = notes.during(|| act(harness));

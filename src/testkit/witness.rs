@@ -21,7 +21,7 @@ impl Witness {
         let received = peer.received();
         self.transcript.sent(now, received.get(self.sent..).unwrap_or(&received));
         self.sent = received.len();
-        if peer.saw_eof() && !self.half_closed {
+        if peer.saw_eof() && !peer.is_broken() && !self.half_closed {
             self.half_closed = true;
             self.transcript.note(now, "← half-close");
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::{
-    Bytes, CloseReason, Closing, ConnectionId, Context, Failure, Input, Message, Protocol, Time, TimerId,
+    Bytes, CloseReason, Closing, ConnectionId, Context, Core, Failure, Input, Message, Protocol, Time, TimerId,
 };
 
 use crate::explorer::{Choice, Script};
@@ -31,15 +31,8 @@ pub(crate) struct Reactions {
 const USUAL: &[Choice] = &[Choice::Usual];
 
 impl Reactions {
-    pub(crate) const USUAL: Self = Self {
-        open: USUAL,
-        data: USUAL,
-        eof: USUAL,
-        timer: USUAL,
-        drain: USUAL,
-        message: USUAL,
-        shutdown: USUAL,
-    };
+    pub(crate) const USUAL: Self =
+        Self { open: USUAL, data: USUAL, eof: USUAL, timer: USUAL, drain: USUAL, message: USUAL, shutdown: USUAL };
 }
 
 /// How it ended, as far as a promise depends on it.
@@ -84,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) letters: Vec<u8>,
     /// Letters posted to it that were accepted.
     pub(crate) posted: usize,
+    /// Somebody else may end it, or has: its end need not be its own.
+    pub(crate) cut: bool,
 }
 
 /// The facts, shared by the protocols of a connection and its explorer.
@@ -218,8 +213,14 @@ impl Actor {
                 }
             }
             Choice::CloseOther => {
-                if let Some(id) = self.other.as_ref().and_then(|other| other.borrow().id) {
-                    cx.core_close(id);
+                if let Some(other) = &self.other
+                    && let Some(id) = other.borrow().id
+                {
+                    let core: &mut Core = cx;
+                    core.close(id);
+                }
+                if let Some(other) = &self.other {
+                    other.borrow_mut().cut = true;
                 }
             }
             _ => {}
@@ -228,22 +229,14 @@ impl Actor {
     }
 }
 
-/// `close` of the core, which the context's own hides.
-trait CoreClose {
-    fn core_close(&mut self, id: ConnectionId);
-}
-
-impl CoreClose for Context<'_> {
-    fn core_close(&mut self, id: ConnectionId) {
-        let core: &mut switchboard::Core = self;
-        core.close(id);
-    }
-}
-
 /// The bytes of `input` are the next ones that the peer sent.
 fn check_order(facts: &Facts, input: &[u8]) {
     let expected = (facts.consumed..facts.consumed + input.len()).map(|number| number as u8);
-    assert!(input.iter().copied().eq(expected), "bytes lost, repeated or out of order at {}: {input:?}", facts.consumed);
+    assert!(
+        input.iter().copied().eq(expected),
+        "bytes lost, repeated or out of order at {}: {input:?}",
+        facts.consumed
+    );
     assert!(input.len() >= facts.left, "{} bytes were left, and only {} came back", facts.left, input.len());
 }
 

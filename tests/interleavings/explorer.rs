@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 
 /// Everything that the world, or a protocol in a callback, may decide to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,10 @@ pub(crate) enum Choice {
     Stale,
     /// An event of the connection that had this place before.
     Bygone,
-    /// What the system has to report is lost but for its being readable, or writable.
+    /// Somebody posts a letter to the connection.
     Letter,
+    /// The same of the other connection.
     OtherByte,
-    OtherShut,
     OtherOpen,
     OtherEnd,
     OtherReset,
@@ -112,6 +113,16 @@ struct State {
     kind: bool,
 }
 
+impl State {
+    fn goes_on(&self) -> bool {
+        match &self.told {
+            _ if self.kind => false,
+            Some(told) => self.at < told.len(),
+            None => self.budget > 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Branch {
     chosen: usize,
@@ -126,13 +137,13 @@ impl Script {
     /// Chooses one of `options`, the first of which costs nothing.
     pub(crate) fn choose(&self, options: &[Choice]) -> Choice {
         let mut state = self.0.borrow_mut();
-        if state.kind || (state.told.is_none() && state.budget == 0) {
+        if !state.goes_on() {
             return options[0];
         }
         let at = state.at;
         state.at += 1;
         let choice = if let Some(told) = &state.told {
-            let choice = told.get(at).copied().unwrap_or(options[0]);
+            let choice = told[at];
             assert!(options.contains(&choice), "the story has {choice:?} at {at}, where {options:?} are possible");
             choice
         } else {
@@ -153,15 +164,9 @@ impl Script {
         self.0.borrow_mut().kind = true;
     }
 
-    /// Whether alternatives are left to explore.
-    fn is_exhausted(&self) -> bool {
-        let state = self.0.borrow();
-        state.kind || (state.told.is_none() && state.budget == 0)
-    }
-
-    /// Whether the world is to do something still.
+    /// Whether there is something to choose still.
     pub(crate) fn goes_on(&self) -> bool {
-        !self.is_exhausted()
+        self.0.borrow().goes_on()
     }
 
     fn story(&self) -> Vec<Choice> {
@@ -192,11 +197,11 @@ struct Explored {
 
 /// Runs every sequence that costs at most `bound`; stops at the first that fails unless all are to
 /// be counted.
-fn walk(bound: usize, run: fn(&std::rc::Rc<Script>), count_all: bool) -> Explored {
+fn walk(bound: usize, run: fn(&Rc<Script>), count_all: bool) -> Explored {
     let mut explored = Explored { sequences: 0, failed: 0, story: None };
     let mut path = Some(Vec::new());
     while let Some(prefix) = path {
-        let script = std::rc::Rc::new(Script::new(prefix, bound, None));
+        let script = Rc::new(Script::new(prefix, bound, None));
         explored.sequences += 1;
         if panic::catch_unwind(AssertUnwindSafe(|| run(&script))).is_err() {
             explored.failed += 1;
@@ -215,10 +220,10 @@ fn walk(bound: usize, run: fn(&std::rc::Rc<Script>), count_all: bool) -> Explore
 /// # Panics
 ///
 /// If one fails: with the shortest that does.
-pub(crate) fn explore(name: &str, bound: usize, run: fn(&std::rc::Rc<Script>)) {
-    let deeper = env::var("INTERLEAVINGS_DEEPER").map_or(0, |deeper| deeper.parse().unwrap());
+pub(crate) fn explore(name: &str, bound: usize, run: fn(&Rc<Script>)) {
+    let deeper = env::var("INTERLEAVINGS_DEEPER").map_or(0, |deeper| deeper.parse::<isize>().unwrap());
     let count_all = env::var_os("INTERLEAVINGS_COUNT").is_some();
-    let bound = bound + deeper;
+    let bound = bound.saturating_add_signed(deeper);
     let explored = walk(bound, run, count_all);
     println!("{name}: {} sequences of at most {bound} steps, {} failed", explored.sequences, explored.failed);
     let Some(first) = explored.story else { return };
@@ -228,7 +233,7 @@ pub(crate) fn explore(name: &str, bound: usize, run: fn(&std::rc::Rc<Script>)) {
 }
 
 /// Runs one sequence: a story that an exploration has printed.
-pub(crate) fn replay(story: &[Choice], run: fn(&std::rc::Rc<Script>)) {
-    let script = std::rc::Rc::new(Script::new(Vec::new(), 0, Some(story.to_vec())));
+pub(crate) fn replay(story: &[Choice], run: fn(&Rc<Script>)) {
+    let script = Rc::new(Script::new(Vec::new(), 0, Some(story.to_vec())));
     run(&script);
 }

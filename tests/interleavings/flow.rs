@@ -7,7 +7,7 @@ use switchboard::testkit::{MemoryDriver, Network};
 
 use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
-use crate::explorer::{Choice, Script, explore};
+use crate::explorer::{Choice, Script, explore, replay};
 use crate::world::{Side, World, tiny};
 
 /// One connection that listens to `reactions`, in a world that does `actions`. Its window is closed
@@ -21,20 +21,15 @@ pub(crate) fn run<const D: bool>(
 ) {
     let mut world = World::new(network, script, tiny());
     let notes = Notes::default();
-    let (in_loop, with_script) = (notes.clone(), Rc::clone(script));
-    let address = world.address();
-    world.event_loop.listen(address, move |_| Some(Actor::new(&with_script, reactions, &in_loop))).unwrap();
-    let peer = world.network.connect(address).unwrap();
-    if shut {
-        peer.set_window(0);
-    }
+    let actor = Actor::new(script, reactions, &notes);
+    let peer = world.accept(actor, shut);
     world.sides.push(Side::new(Some(peer), &notes));
     world.turn();
     world.explore(actions, act);
     world.end();
 }
 
-fn act<const D: bool>(world: &mut World<D>, choice: Choice) {
+pub(crate) fn act<const D: bool>(world: &mut World<D>, choice: Choice) {
     let World { sides, network, .. } = world;
     if sides[0].act(choice, network) {
         return;
@@ -67,6 +62,13 @@ fn backpressure() {
     explore("backpressure", 4, |script| run(testkit::network(), script, BACKPRESSURE, PRESSED, true));
 }
 
+#[test]
+fn backpressure_where_readiness_ends_at_would_block() {
+    explore("backpressure until it would block", 3, |script| {
+        run(testkit::network_until_would_block(), script, BACKPRESSURE, PRESSED, true);
+    });
+}
+
 const READING: &[Choice] = &[Byte, Flood, End, CutRead, BlockRead, Stale, Later];
 const READER: Reactions = Reactions {
     data: &[Usual, One, Leave, Pause, PauseLeaving, Blink],
@@ -78,6 +80,13 @@ const READER: Reactions = Reactions {
 #[test]
 fn reading() {
     explore("reading", 4, |script| run(testkit::network(), script, READING, READER, false));
+}
+
+#[test]
+fn reading_where_readiness_ends_at_would_block() {
+    explore("reading until it would block", 3, |script| {
+        run(testkit::network_until_would_block(), script, READING, READER, false);
+    });
 }
 
 const ENDING: &[Choice] = &[Flood, End, Reset, Crack, Open, Stale, Bygone, CloseIt, AbortIt, Later, Letter, Shutdown];
@@ -110,4 +119,11 @@ const SWITCHER: Reactions = Reactions {
 #[test]
 fn switching() {
     explore("switching", 3, |script| run(testkit::network(), script, SWITCHING, SWITCHER, true));
+}
+
+/// A protocol that took over and paused in its `on_open` was called with what was unread all the same.
+#[test]
+fn who_takes_over_and_pauses_is_not_called() {
+    let story = [Usual, Turn, Byte, Turn, Switch, Pause];
+    replay(&story, |script| run(testkit::network(), script, SWITCHING, SWITCHER, true));
 }

@@ -23,6 +23,9 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod actor;
+mod connecting;
 mod explorer;
 mod flow;
+mod layers;
+mod letters;
 mod world;

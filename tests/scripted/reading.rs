@@ -229,6 +229,21 @@ fn storms_of_would_block_lose_nothing() {
     assert!(harness.is_open());
 }
 
+#[test]
+fn what_a_signal_interrupts_is_tried_again_without_an_edge() {
+    for calls in 1..=5 {
+        let mut harness = Harness::new(TcpEcho);
+        harness.peer().interrupt(calls);
+        harness.feed(b"signals");
+        assert_eq!(harness.take_sent(), b"signals", "{calls} calls interrupted");
+        assert!(harness.is_open());
+    }
+    let mut harness = Harness::new(Spy::new("it", &Log::default()));
+    harness.peer().interrupt(3);
+    harness.with(|cx| cx.send(b"hello"));
+    assert_eq!(harness.take_sent(), b"hello", "writing starts with the write");
+}
+
 /// What a connection is told, and answers, when a conversation comes byte by byte, in pieces, and at once.
 fn conversation<const SHORT_MEANS_DRAINED: bool>(mut world: World<SHORT_MEANS_DRAINED>) -> Vec<u8> {
     world.listen(|| TcpEcho);

@@ -6,3 +6,4 @@ mod determinism;
 mod echo;
 mod month;
 mod talker;
+mod udp;

@@ -15,7 +15,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const INTERVAL: Duration = Duration::from_secs(285);
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Run in a release build with `--ignored --nocapture` it takes a month; in a debug build a day.
+/// A month in a release build, a day in a debug one.
 #[test]
 fn a_thousand_peers_show_signs_of_life() {
     let span = if cfg!(debug_assertions) { DAY } else { 30 * DAY };

@@ -124,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_shown_as_its_number() {
+        assert_eq!(format!("{}, {:>6}", CloseCode::NORMAL, CloseCode(7)), "1000,      7");
+        let error = parse(&[0x03, 0xed]).unwrap_err();
+        assert_eq!(error.to_string(), "close code 1005 must not be sent (RFC 6455 §7.4)");
+    }
+
+    #[test]
     fn every_code_is_read_as_its_kind() {
         for code in 0..=u16::MAX {
             let payload = [&code.to_be_bytes()[..], b"bye"].concat();

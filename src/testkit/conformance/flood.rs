@@ -4,7 +4,7 @@ use super::Check;
 use super::play::play_part;
 use super::script::Step;
 use crate::Protocol;
-use crate::testkit::trial::{Trial, with_context};
+use crate::testkit::trial::{Outcome, Trial, with_context};
 
 /// What the runtime and the kit themselves take beside [`Limits::loop_memory`](crate::Limits::loop_memory).
 const MARGIN: usize = 1 << 20;
@@ -12,11 +12,8 @@ const MARGIN: usize = 1 << 20;
 const LONGEST: usize = 16 << 20;
 /// Bytes that come at once, at least.
 const BLOCK: usize = 4096;
-/// Deadlines that are awaited after the flood.
-const DEADLINES: usize = 16;
-const SILENCE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
-impl<P: Protocol, F: FnMut() -> P> Check<'_, F> {
+impl<P: Protocol, F: FnMut() -> P> Check<F> {
     /// Floods the connection after all that comes before the script's last input.
     pub(super) fn flood(&mut self) {
         let last = self.script.steps.iter().rposition(|step| matches!(step, Step::Send(_)));
@@ -67,6 +64,16 @@ impl<P: Protocol, F: FnMut() -> P> Check<'_, F> {
     }
 }
 
+/// Nobody sends on and on without asking for room.
+pub(super) fn check_room(outcome: &Outcome) {
+    assert!(
+        !outcome.overflowed,
+        "it goes on sending although has_room() says no: {} (if a single message is that large, give the script \
+         a larger send_buffer)",
+        outcome.close_reason
+    );
+}
+
 /// Pours at most `amount` bytes into a connection, as long as they are read.
 fn pour(mut trial: Trial, piece: &[u8], reads: bool, amount: usize) -> u64 {
     let block = piece.repeat(BLOCK.div_ceil(piece.len()));
@@ -79,13 +86,8 @@ fn pour(mut trial: Trial, piece: &[u8], reads: bool, amount: usize) -> u64 {
         trial.forget();
         poured += block.len();
     }
-    for _ in 0..DEADLINES {
-        if !trial.advance_to_next_deadline(SILENCE) {
-            break;
-        }
-        trial.forget();
-    }
+    trial.be_silent();
     let callbacks = trial.watch().callbacks();
-    trial.end();
+    check_room(&trial.end());
     callbacks
 }

@@ -8,9 +8,8 @@ use super::script::{Script, Step};
 use crate::Protocol;
 use crate::testkit::trial::{Outcome, Trial};
 
-/// How long a silence is followed at the most, and how many deadlines.
-const SILENCE: Duration = Duration::from_secs(60 * 60);
-const DEADLINES: usize = 16;
+/// How long a loop that drains where the conversation breaks off waits for its protocol.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// What a run came to.
 pub(super) struct Run {
@@ -66,14 +65,8 @@ fn end(mut trial: Trial, how: How) -> Outcome {
         How::Eof => trial.eof(),
         How::EofAtOnce => {} // came with the bytes
         How::Reset => trial.reset(),
-        How::Shutdown => trial.shutdown(SILENCE),
-        How::Silence => {
-            for _ in 0..DEADLINES {
-                if !trial.advance_to_next_deadline(SILENCE) {
-                    break;
-                }
-            }
-        }
+        How::Shutdown => trial.shutdown(PATIENCE),
+        How::Silence => trial.be_silent(),
     }
     trial.end()
 }

@@ -82,8 +82,17 @@ impl Player {
             Operation::Advance(by) => self.advance(*by),
             Operation::NextTimer => self.advance_to_next_deadline(),
             Operation::Jump(by) => self.jump(*by),
-            Operation::Timer => self.trial.step("due timers fired", |harness| harness.settle()),
-            Operation::Window(window) => self.trial.set_window(*window),
+            Operation::Timer => {
+                self.note("timer");
+                self.trial.step("due timers fired", |harness| harness.settle());
+            }
+            Operation::Window(window) => {
+                self.note(match window {
+                    &usize::MAX => "→ takes everything".to_owned(),
+                    window => format!("→ takes {window} more bytes"),
+                });
+                self.trial.set_window(*window);
+            }
             Operation::CutReads(sizes) => self.trial.cut_reads(sizes.iter().map(|&size| size.into())),
             Operation::CutWrites(sizes) => self.trial.cut_writes(sizes.iter().map(|&size| size.into())),
             Operation::Post(bytes) => {
@@ -101,11 +110,6 @@ impl Player {
         self.look();
     }
 
-    /// Whether `on_close` is still to come.
-    pub(in crate::testkit) fn is_open(&self) -> bool {
-        self.trial.is_open()
-    }
-
     /// The type of the protocol.
     pub(super) fn name(&self) -> &'static str {
         self.trial.watch().name()
@@ -121,7 +125,8 @@ impl Player {
     /// Whether the protocol has stopped reading with bytes left, and nothing but a message can make it go on: the
     /// peer takes everything, no timer runs, and the loop does not drain.
     pub(super) fn is_stuck(&mut self) -> bool {
-        self.play(&Operation::Window(usize::MAX));
+        self.trial.set_window(usize::MAX);
+        self.look();
         let unread = self.trial.unread();
         unread > 0
             && self.trial.is_open()

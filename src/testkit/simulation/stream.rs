@@ -387,8 +387,16 @@ impl Wire {
 
     // Ends.
 
+    /// The network resets every connection there is.
+    pub(super) fn reset_all(&mut self) {
+        let all = self.connections.iter().map(|(index, it)| Place { index, serial: it.serial, end: 0 });
+        for place in all.collect::<Vec<_>>() {
+            self.reset(place);
+        }
+    }
+
     /// The network resets a connection: both ends learn of it, one now, the other later.
-    pub(super) fn reset(&mut self, place: Place) {
+    fn reset(&mut self, place: Place) {
         self.reset_arrived(place, io::ErrorKind::ConnectionReset);
         self.send(place.peer(), Segment::Reset(io::ErrorKind::ConnectionReset));
     }

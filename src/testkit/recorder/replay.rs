@@ -1,0 +1,164 @@
+//! A recording, played in virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::testkit::fuzz::{Budget, Player};
+use crate::testkit::trial::aloud;
+use crate::testkit::transcript::Escaped;
+use crate::testkit::{Entry, Operation, Schedule, Transcript};
+use crate::{Limits, Protocol};
+
+/// Plays a recording of a [`FlightRecorder`](super::FlightRecorder) to a new protocol, in virtual time, and says what comes of
+/// it. Any other [`Schedule`] will do, too.
+///
+/// # Panics
+///
+/// If the protocol does, or breaks the contract (spins, say).
+///
+/// ```
+/// use switchboard::testkit::{Operation, Schedule, replay};
+/// use switchboard_echo::TcpEcho;
+///
+/// let recording = Schedule::from(vec![
+///     Operation::Feed(b"hello".to_vec()),
+///     Operation::Sent(b"help".to_vec()),
+/// ]);
+/// let replay = replay(|| TcpEcho, &recording.encode());
+/// assert_eq!(replay.first_difference(), Some(3));
+/// ```
+#[track_caller]
+pub fn replay<P: Protocol>(protocol: impl FnOnce() -> P, recording: &[u8]) -> Replay {
+    replay_with_limits(Limits::default(), protocol, recording)
+}
+
+/// As [`replay`], with the limits that the recorded loop had.
+///
+/// # Panics
+///
+/// As [`replay`], and if the limits contradict each other.
+#[track_caller]
+pub fn replay_with_limits<P: Protocol>(limits: Limits, protocol: impl FnOnce() -> P, recording: &[u8]) -> Replay {
+    let recording = Schedule::decode(recording);
+    let budget = Budget { time: Duration::MAX, stops: u32::MAX };
+    let transcript = aloud(|| {
+        let mut player = Player::new(protocol(), limits, budget);
+        recording.operations().iter().for_each(|operation| player.play(operation));
+        player.stop()
+    });
+    Replay::new(&recording, transcript)
+}
+
+/// What came of a [`replay`], and what should have.
+///
+/// Its `Display` is the conversation, and how it compares.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    transcript: Transcript,
+    recorded: Vec<u8>,
+    recorded_reason: Option<String>,
+    begins_in_the_middle: bool,
+    /// Something was left out of what was recorded as sent.
+    has_gaps: bool,
+    /// The recording ends with a peer that does not take everything.
+    window_closed: bool,
+}
+
+impl Replay {
+    fn new(recording: &Schedule, transcript: Transcript) -> Self {
+        let operations = recording.operations();
+        let mut replay = Self {
+            transcript,
+            recorded: Vec::new(),
+            recorded_reason: None,
+            begins_in_the_middle: operations.first() == Some(&Operation::Gap),
+            has_gaps: false,
+            window_closed: false,
+        };
+        for operation in operations {
+            match operation {
+                Operation::Gap => replay.has_gaps = true,
+                Operation::Sent(bytes) if !replay.has_gaps => replay.recorded.extend_from_slice(bytes),
+                Operation::Window(window) => replay.window_closed = *window != usize::MAX,
+                Operation::Closed(reason) => replay.recorded_reason = Some(reason.clone()),
+                _ => {}
+            }
+        }
+        replay
+    }
+
+    /// The conversation as it went this time.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// What was sent this time, as far as the peer took it.
+    #[must_use]
+    pub fn sent(&self) -> Vec<u8> {
+        self.transcript.all_sent()
+    }
+
+    /// What was sent when it was recorded, up to where something is missing.
+    #[must_use]
+    pub fn recorded(&self) -> &[u8] {
+        &self.recorded
+    }
+
+    /// Why the connection closed this time; `None` if it has not.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&str> {
+        self.transcript.entries().iter().find_map(|(_, entry)| match entry {
+            Entry::Note(note) => note.strip_prefix("closed: "),
+            _ => None,
+        })
+    }
+
+    /// Why it closed when it was recorded; `None` if the recording was made before.
+    #[must_use]
+    pub fn recorded_close_reason(&self) -> Option<&str> {
+        self.recorded_reason.as_deref()
+    }
+
+    /// Whether the recording had dropped its beginning: what the protocol knew by then, the replay does not.
+    #[must_use]
+    pub fn begins_in_the_middle(&self) -> bool {
+        self.begins_in_the_middle
+    }
+
+    /// The first byte sent that is not as recorded; `None` if all are, as far as the record goes.
+    #[must_use]
+    pub fn first_difference(&self) -> Option<usize> {
+        let sent = self.sent();
+        let same = sent.iter().zip(&self.recorded).take_while(|(a, b)| a == b).count();
+        let more = sent.len() > same && !(same == self.recorded.len() && self.has_gaps);
+        let less = self.recorded.len() > same && !(same == sent.len() && self.window_closed);
+        (more || less).then_some(same)
+    }
+
+    /// Whether everything came as it was recorded: what was sent, and the close reason.
+    #[must_use]
+    pub fn is_faithful(&self) -> bool {
+        self.first_difference().is_none() && self.close_reason() == self.recorded_close_reason()
+    }
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.begins_in_the_middle {
+            writeln!(f, "the recording begins in the middle")?;
+        }
+        self.transcript.fmt(f)?;
+        if let Some(at) = self.first_difference() {
+            let (sent, rest) = (self.sent(), |bytes: &[u8]| bytes.get(at..).unwrap_or_default().to_vec());
+            writeln!(f, "not as recorded from byte {at} of what was sent on:")?;
+            writeln!(f, "recorded ← {}", Escaped(&rest(&self.recorded)))?;
+            writeln!(f, "this time ← {}", Escaped(&rest(&sent)))?;
+        }
+        if self.close_reason() != self.recorded_close_reason() {
+            let reason = self.recorded_close_reason();
+            writeln!(f, "recorded: {}", reason.map_or("not closed".into(), |reason| format!("closed: {reason}")))?;
+        }
+        if self.is_faithful() { writeln!(f, "as recorded") } else { Ok(()) }
+    }
+}
