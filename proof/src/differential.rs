@@ -70,8 +70,16 @@ pub fn fuzz(data: &[u8]) -> Option<Difference> {
 /// What is different, if it is a known difference: else `None`.
 fn difference(frames: &[u8], ours: &Reading, theirs: &Reading) -> Option<Option<Difference>> {
     let refused = if let End::Refused(error) = &ours.end { *error } else { None };
-    if let Some(ProtocolError::Frame(FrameError::LengthNotMinimal)) = refused {
-        return theirs.events.starts_with(&ours.events).then_some(Some(Difference::LengthNotMinimal));
+    let not_minimal = match refused {
+        Some(ProtocolError::Frame(FrameError::LengthNotMinimal)) => true,
+        // Of a control frame with more octets of length than it may need, too much is said already by the first.
+        Some(ProtocolError::Frame(FrameError::LongControl)) => lengths(frames)
+            .find(|length| length.control && length.octets > 0)
+            .is_some_and(|length| length.payload <= 125),
+        _ => false,
+    };
+    if not_minimal && theirs.events.starts_with(&ours.events) {
+        return Some(Some(Difference::LengthNotMinimal));
     }
     if ours.events != theirs.events {
         return None;
@@ -79,7 +87,9 @@ fn difference(frames: &[u8], ours: &Reading, theirs: &Reading) -> Option<Option<
     match (&ours.end, &theirs.end) {
         (End::Refused(_), End::Refused(_)) => Some(None),
         (one, other) if one == other => Some(None),
-        (End::Refused(_), End::Open) if is_cut_short(frames) => Some(Some(Difference::RefusedEarlier)),
+        (End::Refused(_), End::Open) if lengths(frames).any(|length| length.cut_short) => {
+            Some(Some(Difference::RefusedEarlier))
+        }
         (End::Refused(Some(ProtocolError::Close(ClosePayloadError::ForbiddenCode(_)))), End::Closed(1002)) => {
             Some(Some(Difference::ForbiddenCloseCode))
         }
@@ -88,24 +98,41 @@ fn difference(frames: &[u8], ours: &Reading, theirs: &Reading) -> Option<Option<
     }
 }
 
-/// Whether the last frame is not whole, by its length alone.
-fn is_cut_short(mut frames: &[u8]) -> bool {
-    while let [_, second, rest @ ..] = frames {
-        let octets = match second & 0x7f {
+/// A frame, as far as its length goes.
+struct Length {
+    control: bool,
+    /// The octets of its length behind the second, if they are there.
+    octets: usize,
+    payload: u128,
+    cut_short: bool,
+}
+
+/// The lengths of all frames, whatever else is wrong with them.
+fn lengths(mut frames: &[u8]) -> impl Iterator<Item = Length> {
+    std::iter::from_fn(move || {
+        let first = *frames.first()?;
+        let mut take = |count: usize| {
+            let (taken, rest) = frames.split_at_checked(count).unwrap_or((&[], &[]));
+            frames = rest;
+            (taken.len() == count).then_some(taken)
+        };
+        let mut length = Length { control: first & 0x8 != 0, octets: 0, payload: 0, cut_short: true };
+        let Some(&[_, second]) = take(2) else { return Some(length) };
+        let count = match second & 0x7f {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        let Some((length, rest)) = rest.split_at_checked(octets) else { return true };
-        let long = length.iter().fold(0_u128, |sum, octet| sum << 8 | u128::from(*octet));
-        let payload = if octets == 0 { u128::from(second & 0x7f) } else { long };
-        let total = payload + if second & 0x80 == 0 { 0 } else { 4 };
-        match usize::try_from(total).ok().and_then(|total| rest.get(total..)) {
-            Some(rest) => frames = rest,
-            None => return true,
-        }
-    }
-    !frames.is_empty()
+        let Some(octets) = take(count) else { return Some(length) };
+        length.octets = count;
+        length.payload = match count {
+            0 => u128::from(second & 0x7f),
+            _ => octets.iter().fold(0, |sum, octet| sum << 8 | u128::from(*octet)),
+        };
+        let key = if second & 0x80 == 0 { 0 } else { 4 };
+        length.cut_short = usize::try_from(length.payload + key).ok().and_then(take).is_none();
+        Some(length)
+    })
 }
 
 /// Our server's reading: the echoes and pongs that it sends, and how it ends.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Entry, EventLoop};
+use crate::core::OUTGOING;
 use crate::driver::Driver;
 use crate::{Counters, Protocol, Time};
 
@@ -93,7 +94,7 @@ impl<D: Driver> EventLoop<D> {
 
     fn end(&mut self, cut_off: usize) {
         let Some(drain) = &self.drain else { return };
-        self.handle.end();
+        self.core.counters[OUTGOING as usize].messages_undelivered += self.handle.end();
         self.core.post_office.drop_visits();
         self.tally = Some(Tally {
             drained: drain.connections.saturating_sub(cut_off),

@@ -28,6 +28,8 @@ pub struct Inner<P> {
     /// It took over from another and is still to be offered what is unread, and told what that
     /// one was told.
     took_over: bool,
+    /// It took over during the layer's `on_data` that is under way: the next offers it what is unread.
+    pub(super) fresh: bool,
     /// It has paused reading, and is to be told of the peer's half-close when it resumes.
     eof_waits: bool,
     /// It was offered what is kept for it during the layer's `on_data` that is under way.
@@ -71,6 +73,7 @@ impl<P: Protocol> Inner<P> {
             eof_told: false,
             drain_owed: false,
             took_over: false,
+            fresh: false,
             eof_waits: false,
             offered: false,
             seals: false,
@@ -167,7 +170,7 @@ impl<P: Protocol> Inner<P> {
         if input.len() < before {
             self.switches = 0;
         }
-        if self.took_over { self.catch_up(cx, input) } else { Ok(()) }
+        if self.took_over && !self.fresh { self.catch_up(cx, input) } else { Ok(()) }
     }
 
     /// Tells the inner protocol that the peer will send no more, with the layer's own rest.

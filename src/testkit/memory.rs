@@ -312,9 +312,7 @@ impl Stream for MemoryStream {
         if count > 0 {
             let count = self.cut(|stream| &mut stream.read_sizes, count)?;
             let inbound = &mut self.state.borrow_mut().streams[self.index].inbound;
-            for (to, from) in buffer.iter_mut().zip(inbound.drain(..count)) {
-                *to = from;
-            }
+            io::Read::read_exact(inbound, &mut buffer[..count])?;
             return Ok(count);
         }
         let stream = &self.state.borrow().streams[self.index];
@@ -348,7 +346,12 @@ impl Stream for MemoryStream {
         let stream = &mut self.state.borrow_mut().streams[self.index];
         let count = count.min(stream.window);
         stream.window -= count;
-        stream.outbound.extend(pieces.iter().flat_map(|piece| piece.iter()).take(count));
+        let mut left = count;
+        for piece in pieces {
+            let taken = left.min(piece.len());
+            stream.outbound.extend_from_slice(&piece[..taken]);
+            left -= taken;
+        }
         Ok(count)
     }
 

@@ -44,7 +44,7 @@ use tape::Tape;
 /// 0.000s ← "PONG 1\n"
 /// 0.000s → "hello\n"
 /// 0.000s ← "ERR expected PING <n> or PONG <n>\n"
-/// 0.000s closed: peer: expected PING <n> or PONG <n>
+/// 0.000s closed: the peer broke the protocol: expected PING <n> or PONG <n>
 /// as recorded
 /// "#.trim_start());
 /// }

@@ -245,16 +245,19 @@ fn write(operation: &Operation, in_text: bool, out: &mut Vec<u8>) -> bool {
 }
 
 fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    for &byte in bytes {
-        out.extend(std::iter::repeat_n(byte, if byte == ESCAPE { 2 } else { 1 }));
+    for piece in bytes.split_inclusive(|&byte| byte == ESCAPE) {
+        out.extend_from_slice(piece);
+        if piece.ends_with(&[ESCAPE]) {
+            out.push(ESCAPE);
+        }
     }
     true
 }
 
 fn write_duration(duration: Duration, out: &mut Vec<u8>) {
     let nanos = duration.as_nanos();
-    let unit = [1, 0, 2, 3].into_iter().find(|&unit| nanos % UNITS[unit] == 0).unwrap_or(3);
-    write_number(nanos / UNITS[unit] << 2 | unit as u128, out);
+    let unit = [1, 0, 2, 3].into_iter().find(|&unit| nanos.is_multiple_of(UNITS[unit])).unwrap_or(3);
+    write_number((nanos / UNITS[unit]) * 4 + unit as u128, out);
 }
 
 fn write_number(mut number: u128, out: &mut Vec<u8>) {
@@ -310,14 +313,18 @@ impl Reader<'_> {
     fn text(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         loop {
-            let (byte, rest) = match self.rest {
-                [ESCAPE, ESCAPE, rest @ ..] => (ESCAPE, rest),
-                [ESCAPE] => (ESCAPE, &[][..]),
-                [ESCAPE, ..] | [] => return text,
-                [byte, rest @ ..] => (*byte, rest),
+            let plain = self.rest.iter().position(|&byte| byte == ESCAPE).unwrap_or(self.rest.len());
+            let (before, rest) = self.rest.split_at(plain);
+            text.extend_from_slice(before);
+            self.rest = match rest {
+                [_, ESCAPE, after @ ..] => after,
+                [_] => &[],
+                _ => {
+                    self.rest = rest;
+                    return text;
+                }
             };
-            text.push(byte);
-            self.rest = rest;
+            text.push(ESCAPE);
         }
     }
 

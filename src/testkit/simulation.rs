@@ -388,16 +388,20 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
 
     /// Notes when a host is to be turned again.
     fn note_deadline(&mut self, host: usize) {
+        let event_loop = &mut self.hosts[host].event_loop;
+        let deadline = event_loop.next_deadline();
         let mut wire = self.wire.borrow_mut();
-        let deadline = self.hosts[host].event_loop.next_deadline();
         // From the host's clock to everybody's.
         let ahead = Time::ZERO + wire.hosts[host].skew;
         let deadline = deadline.map(|deadline| Time::ZERO + deadline.saturating_since(ahead));
-        let later = deadline.filter(|&deadline| deadline > wire.now);
+        let mut later = deadline.filter(|&deadline| deadline > wire.now);
         if later != deadline {
             wire.make_runnable(host);
         }
         drop(wire);
+        if later.is_some() && event_loop.core().armed_timers() == 0 && !event_loop.core().is_draining() {
+            later = None; // that of a timer that was cancelled
+        }
         self.set_deadline(host, later);
     }
 

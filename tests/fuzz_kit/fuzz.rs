@@ -102,7 +102,7 @@ fn random_schedules_find_nothing_in_protocols_that_are_right() {
         b"\xf6p",
     ];
     let config = Config::new(Duration::from_secs(5), Duration::from_secs(15)).unwrap();
-    for _ in 0..3_000 {
+    for _ in 0..1_500 {
         let mut data = Vec::new();
         for _ in 0..random.next_u32() % 12 {
             match random.next_u32() % 4 {
@@ -152,7 +152,7 @@ fn a_prefix_comes_first_and_may_arrive_with_what_is_behind_it() {
 
 #[test]
 fn a_corpus_is_replayed_and_the_failing_file_named() {
-    let folder = tempfile("corpus");
+    let folder = empty_folder("corpus");
     std::fs::write(folder.join("b-bad"), b"bug!\n").unwrap();
     std::fs::write(folder.join("a-good"), b"hello\n").unwrap();
     std::fs::write(folder.join(".hidden"), b"bug!\n").unwrap();
@@ -166,7 +166,7 @@ fn a_corpus_is_replayed_and_the_failing_file_named() {
 }
 
 /// An empty folder for one test.
-pub(crate) fn tempfile(name: &str) -> std::path::PathBuf {
+pub(crate) fn empty_folder(name: &str) -> std::path::PathBuf {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz_kit").join(name);
     let _ = std::fs::remove_dir_all(&folder); // of the run before
     std::fs::create_dir_all(&folder).unwrap();

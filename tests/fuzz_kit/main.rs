@@ -4,4 +4,5 @@
 mod common;
 mod fuzz;
 mod planted;
+mod recorder;
 mod schedule;

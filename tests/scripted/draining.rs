@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::Peer;
-use switchboard::{Datagram, DatagramContext, DatagramProtocol, Failure};
+use switchboard::{Bytes, Datagram, DatagramContext, DatagramProtocol, Failure};
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};
@@ -259,4 +259,20 @@ fn dropping_the_loop_calls_every_on_close() {
     drop(world);
     assert_eq!(log.take(), ["it close: cut off at the end of the drain, 0 bytes unsent"; 2]);
     assert!(peers.iter().all(Peer::is_closed));
+}
+
+/// The handle had taken it; that the loop never came to it may not pass unsaid.
+#[test]
+fn a_message_that_a_handle_posts_as_the_loop_ends_is_counted() {
+    let log = Log::default();
+    let spies = log.clone();
+    let (mut world, _peers) = world_with(1, move || {
+        Spy::new("it", &spies).on_shutdown(|_| Ok(())).on_close(|cx, _| {
+            let posted = cx.handle().post(cx.id(), Bytes::from_static(b"too late"));
+            assert!(posted.is_ok(), "the loop has not ended yet");
+        })
+    });
+    world.event_loop.core().shutdown(millis(5));
+    world.advance(millis(5));
+    assert_eq!(world.event_loop.tally().expect("cut off").counters.messages_undelivered, 1);
 }

@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
+mod connections;
 mod determinism;
 mod echo;
+mod faults;
 mod month;
+mod outages;
+mod pair;
+mod seeds;
+#[path = "../scripted/spy.rs"]
+#[allow(dead_code, reason = "it is shared, and each test program uses its part of it")]
+mod spy;
 mod talker;
 mod udp;

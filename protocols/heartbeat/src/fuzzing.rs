@@ -40,7 +40,7 @@ fn is_complete(transcript: &Transcript) -> bool {
     let ends = |end: &str| {
         transcript.entries().iter().any(|(_, entry)| matches!(entry, Entry::Note(note) if note.starts_with(end)))
     };
-    ends("closed: closed by the peer") || ends("closed: peer: ")
+    ends("closed: closed by the peer") || ends("closed: the peer broke the protocol")
 }
 
 fn received(transcript: &Transcript) -> Vec<u8> {

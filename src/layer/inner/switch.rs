@@ -36,7 +36,7 @@ impl<P: Protocol> Inner<P> {
             }
             SwitchTo::Wrap(wrap) => wrap(old),
         });
-        self.took_over = true;
+        (self.took_over, self.fresh) = (true, true);
         cx.link.flags.insert(Flag::REOFFER | Flag::INNER_TAIL);
         self.call(cx, |protocol, cx| protocol.on_open(cx))
     }

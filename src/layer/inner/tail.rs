@@ -70,7 +70,7 @@ impl<P: Protocol> Inner<P> {
     #[cold]
     fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.link.flags.insert(Flag::INNER_TAIL);
-        if cx.is_reading_paused() {
+        if cx.is_reading_paused() || (self.took_over && self.fresh) {
             return Ok(());
         }
         if !self.offered || self.took_over {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::testkit::fuzz::{Budget, Player};
-use crate::testkit::trial::aloud;
 use crate::testkit::transcript::Escaped;
+use crate::testkit::trial::aloud;
 use crate::testkit::{Entry, Operation, Schedule, Transcript};
 use crate::{Limits, Protocol};
 
@@ -159,6 +159,10 @@ impl fmt::Display for Replay {
             let reason = self.recorded_close_reason();
             writeln!(f, "recorded: {}", reason.map_or("not closed".into(), |reason| format!("closed: {reason}")))?;
         }
-        if self.is_faithful() { writeln!(f, "as recorded") } else { Ok(()) }
+        match self.is_faithful() {
+            true if self.has_gaps => writeln!(f, "as recorded, as far as that goes"),
+            true => writeln!(f, "as recorded"),
+            false => Ok(()),
+        }
     }
 }

@@ -59,7 +59,14 @@ impl Tape {
 
     /// Something is about to happen to the protocol.
     pub(super) fn note(&mut self, cx: &mut Context<'_>, operation: Operation) {
-        self.note_window(cx.backlog());
+        let backlog = cx.backlog();
+        if backlog > 0 {
+            self.close_window(0);
+        } else if !self.window.open {
+            self.window.open = true;
+            self.push(Operation::Window(usize::MAX));
+        }
+        self.note_taken(backlog);
         self.begin_callback();
         self.note_time(cx.now());
         self.push(operation);
@@ -68,12 +75,14 @@ impl Tape {
 
     /// The connection has ended; `asked`: the protocol wanted it.
     pub(super) fn note_close(&mut self, now: Time, reason: &CloseReason, asked: bool) {
-        match reason {
-            CloseReason::Limit(LimitExceeded::SendBuffer { wanted, .. }) => {
+        let mut all_taken = matches!(reason, CloseReason::Local | CloseReason::Peer | CloseReason::Failure(_));
+        match reason.error().and_then(|error| error.downcast_ref()) {
+            Some(LimitExceeded::SendBuffer { wanted, .. }) => {
                 let callback = self.window.sent - self.window.sent_before;
                 self.close_window(callback.saturating_sub(*wanted as u64));
+                all_taken = false;
             }
-            CloseReason::Limit(LimitExceeded::WriteStall(_)) => self.close_window(0),
+            Some(LimitExceeded::WriteStall(_)) => self.close_window(0),
             _ => {}
         }
         self.note_time(now);
@@ -83,7 +92,6 @@ impl Tape {
             CloseReason::Io { .. } => self.push(Operation::Reset),
             _ => {}
         }
-        let all_taken = matches!(reason, CloseReason::Local | CloseReason::Peer | CloseReason::Failure(_));
         if all_taken && !self.window.open {
             self.push(Operation::Window(usize::MAX));
         }
@@ -103,19 +111,13 @@ impl Tape {
     }
 
     /// Output that waits tells how much of it the peer has taken since the last callback.
-    fn note_window(&mut self, backlog: usize) {
-        if backlog > 0 {
-            self.close_window(0);
-        }
+    fn note_taken(&mut self, backlog: usize) {
         if self.window.open {
             return;
         }
         let taken = self.window.sent.saturating_sub(backlog as u64);
         let more = taken.saturating_sub(mem::replace(&mut self.window.taken, taken));
-        if backlog == 0 {
-            self.window.open = true;
-            self.push(Operation::Window(usize::MAX));
-        } else if more > 0 {
+        if more > 0 {
             self.push(Operation::Window(usize::try_from(more).unwrap_or(usize::MAX)));
         }
     }
@@ -131,13 +133,26 @@ impl Tape {
         }
     }
 
-    fn push(&mut self, operation: Operation) {
-        let (operation, whole) = shortened(operation, self.capacity / 2);
-        self.bytes += cost(&operation);
-        self.operations.push_back(operation);
-        if !whole {
-            self.bytes += cost(&Operation::Gap);
-            self.operations.push_back(Operation::Gap);
+    /// Puts an operation at the end, and drops from the front what there is no room for. A ring holds both the last
+    /// that arrived and its answer: of what arrives, the last half of a ring; of output, the first quarter.
+    fn push(&mut self, mut operation: Operation) {
+        let (most_in, most_out) = (self.capacity / 2, self.capacity / 4);
+        let mut cut = false;
+        match &mut operation {
+            Operation::Feed(bytes) | Operation::FeedEof(bytes) | Operation::Post(bytes) if bytes.len() > most_in => {
+                self.forget();
+                *bytes = bytes.split_off(bytes.len() - most_in);
+            }
+            Operation::Sent(bytes) if bytes.len() > most_out => {
+                bytes.truncate(most_out);
+                bytes.shrink_to_fit();
+                cut = true;
+            }
+            _ => {}
+        }
+        for operation in [Some(operation), cut.then_some(Operation::Gap)].into_iter().flatten() {
+            self.bytes += cost(&operation);
+            self.operations.push_back(operation);
         }
         while self.bytes > self.capacity
             && let Some(oldest) = self.operations.pop_front()
@@ -148,12 +163,16 @@ impl Tape {
         }
     }
 
+    fn forget(&mut self) {
+        self.dropped += self.operations.len() as u64;
+        self.operations = VecDeque::new();
+        (self.bytes, self.incomplete) = (0, true);
+    }
+
     /// Has the loop know of the memory; gives it back where there is too little.
     fn declare(&mut self, cx: &mut Context<'_>) {
         if cx.hold(self.bytes).is_err() {
-            self.dropped += self.operations.len() as u64;
-            self.operations = VecDeque::new();
-            (self.bytes, self.incomplete) = (0, true);
+            self.forget();
             let _ = cx.hold(0); // less than before never fails
         }
     }
@@ -174,19 +193,6 @@ fn cost(operation: &Operation) -> usize {
             Operation::Closed(reason) => reason.capacity(),
             _ => 0,
         }
-}
-
-/// An operation with no more than `most` bytes (of output the first, of what arrives the last), and whether that is
-/// all of it.
-fn shortened(operation: Operation, most: usize) -> (Operation, bool) {
-    let last = |bytes: &[u8]| bytes[bytes.len() - most..].to_vec();
-    match operation {
-        Operation::Sent(bytes) if bytes.len() > most => (Operation::Sent(bytes[..most].to_vec()), false),
-        Operation::Feed(bytes) if bytes.len() > most => (Operation::Feed(last(&bytes)), false),
-        Operation::FeedEof(bytes) if bytes.len() > most => (Operation::FeedEof(last(&bytes)), false),
-        Operation::Post(bytes) if bytes.len() > most => (Operation::Post(last(&bytes)), false),
-        operation => (operation, true),
-    }
 }
 
 impl<P: Protocol> Layer<P> for Tape {
@@ -216,15 +222,15 @@ impl<P: Protocol> Layer<P> for Tape {
         result
     }
 
-    /// A wider window brings it about by itself.
+    /// That the peer takes more brings it about by itself; what is noted is how much, and when.
     fn on_drain(&mut self, cx: &mut Context<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
         let backlog = cx.backlog();
-        if backlog > 0 {
+        if backlog > 0 || cx.now() != self.last {
             self.close_window(0);
         }
         if !self.window.open {
             self.note_time(cx.now());
-            self.note_window(backlog);
+            self.note_taken(backlog);
             self.begin_callback();
             self.declare(cx);
         }
