@@ -66,7 +66,7 @@ mod transcript;
 mod trial;
 mod witness;
 
-pub use conformance::{Conformance, Script, check_conformance};
+pub use conformance::{Conformance, LayerProbe, Script, check_conformance, check_layer};
 pub use datagram_harness::DatagramHarness;
 pub use fuzz::{Fuzz, fuzz, replay_seeds};
 pub use harness::Harness;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use switchboard::testkit::replay_seeds;
 use switchboard_proof::differential::{self, Difference};
+use switchboard_proof::workload;
 
 #[test]
 fn differential() {
@@ -26,4 +27,10 @@ fn differential() {
     ] {
         assert!(differences.contains_key(&known), "no seed shows {known:?} any more: is it none?");
     }
+}
+
+#[test]
+fn the_loop() {
+    let seeds = replay_seeds(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/loop"), workload::fuzz);
+    println!("{seeds} seeds");
 }

@@ -9,9 +9,13 @@ use crate::testkit::trial::{Outcome, aloud, with_context};
 mod compare;
 mod delivery;
 mod flood;
+mod layer;
 mod play;
+mod probe;
 mod script;
 
+pub use layer::check_layer;
+pub use probe::LayerProbe;
 pub use script::Script;
 
 use delivery::{Delivery, How};
@@ -62,14 +66,15 @@ impl fmt::Display for Conformance {
 /// Last the connection is flooded, with the script's last input and with single bytes, by a peer that reads
 /// the answers and one that doesn't. No more may be held than [`Limits::loop_memory`](crate::Limits::loop_memory) says; with
 /// [`Script::measure_memory`] no more may be *allocated* than that, and a MiB. (The flood is
-/// of twice that, but never of more than 16 MiB: choose `loop_memory` small.)
+/// of twice that, but never of more than 16 MiB, and a flood ends when its answers are four times as long. Choose `loop_memory` small.)
 ///
 /// In all runs, as long as they take: no panic; no spin, which is 1,000 callbacks within a millisecond that
 /// consume nothing and send nothing; `on_close` exactly once, and nothing after it; no lost `on_drain`; and at the
 /// end no connection, timer, byte or message that is left. Of inputs above 2,000 bytes that many places are
 /// tried, evenly.
 ///
-/// What a protocol understood is compared only if it says it: by its output, or by [`note`](super::note).
+/// What a protocol understood is compared only if it says it: by its output, or by [`note`](super::note). One that
+/// says nothing at all does not pass.
 ///
 /// ```
 /// use switchboard::testkit::{Script, check_conformance};
@@ -114,8 +119,13 @@ struct Check<F> {
 }
 
 impl<P: Protocol, F: FnMut() -> P> Check<F> {
+    /// Everything; what is said of input and output is this script's, the rest adds up.
     fn run(mut self) -> Conformance {
         let Run { outcome: baseline, .. } = self.play(&Delivery::default());
+        assert!(
+            !(baseline.sent.is_empty() && baseline.notes.is_empty()),
+            "it sends nothing and notes nothing, so nothing can be compared: call `note` with what it understands"
+        );
         // What the author expects is settled: from here on the whole is compared.
         self.script.steps.retain(|step| !matches!(step, Step::Expect(_)));
         let input = self.script.input_len();

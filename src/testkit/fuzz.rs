@@ -3,7 +3,7 @@
 use std::any::type_name;
 use std::time::Duration;
 
-use super::trial::{Trial, aloud};
+use super::trial::{Trial, aloud, with_context};
 use super::{Operation, Schedule, Transcript};
 use crate::{Limits, Protocol};
 
@@ -150,37 +150,42 @@ impl Fuzz {
     pub fn run<P: Protocol>(&self, protocol: impl Fn() -> P, data: &[u8]) -> Transcript {
         let prefix = (!self.prefix.is_empty()).then(|| Operation::Feed(self.prefix.clone()));
         let operations: Vec<_> = prefix.into_iter().chain(Schedule::decode(data).into_operations()).collect();
-        self.check(&protocol, &operations, data)
+        match aloud(|| with_context(|| self.check(&protocol, &operations, data), |text| complaint(text, data))) {
+            Ok(transcript) => transcript,
+            Err(text) => panic!("{}", complaint(&text, data)),
+        }
     }
 
-    #[track_caller]
-    fn check<P: Protocol>(&self, protocol: &impl Fn() -> P, operations: &[Operation], data: &[u8]) -> Transcript {
-        let run = self.play(protocol(), operations);
-        let again = self.play(protocol(), operations);
+    fn check<P: Protocol>(
+        &self,
+        protocol: &impl Fn() -> P,
+        operations: &[Operation],
+        data: &[u8],
+    ) -> Result<Transcript, String> {
+        let run = self.play(protocol(), operations, "");
+        let again = self.play(protocol(), operations, "in the very same run once more, ");
         if again.transcript != run.transcript || again.outcome != run.outcome {
-            differs::<P>(
-                "the very same run gave another conversation: it depends on more than its input",
-                &run,
-                &again,
-            );
+            let how = "the very same run gave another conversation: it depends on more than its input";
+            return Err(difference::<P>(how, &run, &again));
         }
         if self.chunking_matters || run.exhausted {
-            return run.transcript;
+            return Ok(run.transcript);
         }
         for (how, operations) in
             [("at once", chunks::merged(operations)), ("in other pieces", chunks::cut(operations, data))]
         {
-            let other = self.play(protocol(), &operations);
+            let other = self.play(protocol(), &operations, &format!("with the bytes arriving {how}, "));
             if !other.exhausted && !same_answers(&run, &other) {
-                differs::<P>(&format!("the same bytes, arriving {how}, gave other answers"), &run, &other);
+                let how = format!("the same bytes, arriving {how}, gave other answers");
+                return Err(difference::<P>(&how, &run, &other));
             }
         }
-        run.transcript
+        Ok(run.transcript)
     }
 
-    #[track_caller]
-    fn play(&self, protocol: impl Protocol, operations: &[Operation]) -> Run {
-        aloud(|| {
+    /// One run; should it panic, `how` says which.
+    fn play(&self, protocol: impl Protocol, operations: &[Operation], how: &str) -> Run {
+        let run = || {
             let mut player = Player::new(protocol, self.limits.clone(), self.budget);
             operations.iter().for_each(|operation| player.play(operation));
             assert!(
@@ -189,8 +194,14 @@ impl Fuzz {
                 player.name(),
             );
             player.end()
-        })
+        };
+        with_context(run, |text| format!("{how}{text}"))
     }
+}
+
+/// What is wrong, and how to see it again.
+fn complaint(text: &str, data: &[u8]) -> String {
+    format!("{text}\n\nto see it again, run it on b\"{}\"", data.escape_ascii())
 }
 
 /// Whether two runs differ in nothing but the pieces in which bytes arrived.
@@ -204,8 +215,7 @@ fn same_answers(one: &Run, other: &Run) -> bool {
         && kind(&one.outcome.close_reason).eq(kind(&other.outcome.close_reason))
 }
 
-#[track_caller]
-fn differs<P>(how: &str, one: &Run, other: &Run) -> ! {
+fn difference<P>(how: &str, one: &Run, other: &Run) -> String {
     let (sent, others) = (&one.outcome.sent, &other.outcome.sent);
     let common = sent.iter().zip(others).take_while(|(a, b)| a == b).count();
     let first = if sent == others {
@@ -213,14 +223,14 @@ fn differs<P>(how: &str, one: &Run, other: &Run) -> ! {
     } else {
         format!("at byte {common} of what was sent")
     };
-    panic!(
+    format!(
         "{}: {how}. They differ {first}.\n\none conversation, noting {:?}:\n{}\nthe other, noting {:?}:\n{}",
         type_name::<P>(),
         one.outcome.notes,
         one.transcript,
         other.outcome.notes,
         other.transcript,
-    );
+    )
 }
 
 /// Makes a cargo-fuzz target of any protocol.
@@ -231,6 +241,10 @@ fn differs<P>(how: &str, one: &Run, other: &Run) -> ! {
 /// #![no_main]
 /// switchboard::fuzz_protocol!(MyProtocol::new());
 /// ```
+///
+/// `cargo fuzz run` with a dictionary of the protocol's words, and a corpus of captures or of a
+/// [`FlightRecorder`](crate::testkit::FlightRecorder)'s files, begins where users are.
+/// [`replay_seeds`](crate::testkit::replay_seeds) runs the corpus in a plain test.
 ///
 /// What comes behind the protocol are settings of [`Fuzz`](crate::testkit::Fuzz), by name:
 ///

@@ -51,8 +51,6 @@ pub(super) struct Watch {
     /// Output that waited when the last callback returned.
     backlog: Cell<usize>,
     drain_owed: Cell<bool>,
-    switches: Cell<u64>,
-    most_held: Cell<usize>,
     stage: Cell<Option<Stage>>,
 }
 
@@ -97,9 +95,9 @@ impl Observed {
         let in_order = if opens { self.stage == Stage::New } else { self.stage == Stage::Open };
         let name = self.watch.name;
         assert!(in_order, "{callback} was called on a {:?} {name}: the fault of what calls it", self.stage);
-        if callback == "on_drain" {
-            assert!(self.watch.drain_owed.get(), "on_drain was called on {name}, whose has_room() never said no");
-        }
+        // A layer asks for a drain on its own account in between, so what is owed is owed until it comes.
+        let owed = if opens || callback == "on_drain" { self.watch.drain_owed.take() } else { true };
+        assert!(owed || opens, "on_drain was called on {name}, whose has_room() did not say no");
         self.watch.begin(callback);
         if opens {
             self.enter(Stage::Open);
@@ -111,18 +109,25 @@ impl Observed {
         self.watch.stage.set(Some(stage));
     }
 
+    /// What is watched there; the protocol itself where that is further in.
+    fn unwatched(protocol: Box<dyn Protocol>) -> Box<dyn Protocol> {
+        let any: &dyn Any = &*protocol;
+        if !any.is::<Self>() {
+            return protocol;
+        }
+        let any: Box<dyn Any> = protocol;
+        any.downcast::<Self>().map_or_else(|_| unreachable!("it was looked at"), |observed| observed.protocol)
+    }
+
     /// Sees to it that who takes over is watched, too.
     fn follow_switch(&mut self, cx: &mut Context<'_>) {
-        let Some((depth, to)) = cx.core.switch.take() else { return };
+        let Some((depth, to)) = cx.core.switch.take_if(|(depth, _)| *depth == cx.depth) else { return };
         let watch = Rc::clone(&self.watch);
-        watch.switches.set(watch.switches.get() + 1);
         let to = match to {
             SwitchTo::Replace(new) => SwitchTo::Replace(Box::new(Self::watched(new, watch))),
-            SwitchTo::Wrap(wrap) => SwitchTo::Wrap(Box::new(move |old: Box<dyn Protocol>| {
-                let old: Box<dyn Any> = old;
-                let old = old.downcast::<Self>().expect("who asked for the switch is watched");
-                Box::new(Self::watched(wrap(old.protocol), watch)) as Box<dyn Protocol>
-            })),
+            SwitchTo::Wrap(wrap) => {
+                SwitchTo::Wrap(Box::new(move |old| Box::new(Self::watched(wrap(Self::unwatched(old)), watch))))
+            }
         };
         cx.core.switch = Some((depth, to));
     }
@@ -147,16 +152,6 @@ impl Watch {
     /// The callback that was called last; empty before the first.
     pub(super) fn last_callback(&self) -> &'static str {
         self.last.get()
-    }
-
-    /// How often another protocol has taken over.
-    pub(super) fn switches(&self) -> u64 {
-        self.switches.get()
-    }
-
-    /// The most bytes that the loop has held after a callback.
-    pub(super) fn most_held(&self) -> usize {
-        self.most_held.get()
     }
 
     /// Whether the protocol has failed, closed or aborted, or has been told that all is over.
@@ -185,7 +180,7 @@ impl Watch {
     /// A callback has returned.
     fn saw(&self, cx: &Context<'_>, progress: bool) {
         self.backlog.set(cx.backlog());
-        self.drain_owed.set(cx.link.flags.contains(Flag::DRAIN_OWED));
+        self.drain_owed.set(self.drain_owed.get() || cx.link.flags.contains(Flag::DRAIN_OWED));
         if progress || cx.core.now.saturating_since(self.idle_since.get()) >= SPIN_TIME {
             self.idle.set(0);
             self.idle_since.set(cx.core.now);
@@ -208,7 +203,6 @@ impl Watch {
 
     fn check_memory(&self, cx: &Context<'_>) {
         let (held, limit) = (cx.core.held, cx.core.limits.loop_memory);
-        self.most_held.set(self.most_held.get().max(held));
         assert!(
             held <= limit,
             "{} goes on after {} although the loop now holds {held} bytes and may hold {limit}: what `hold` answered \

@@ -38,8 +38,8 @@ const PORT: u16 = 1;
 /// let mut pair = Pair::new(Countdown(Some(9)), Countdown(None));
 /// let opened = pair.now();
 /// assert!(pair.run_to_rest(Duration::from_secs(60)));
-/// assert_eq!(pair.left().close_reason().unwrap().to_string(), "closed by the peer");
-/// assert_eq!(pair.right().close_reason().unwrap().to_string(), "closed by this side");
+/// assert_eq!(pair.left().close_reason().unwrap().to_string(), "closed by this side");
+/// assert_eq!(pair.right().close_reason().unwrap().to_string(), "closed by the peer");
 /// // Ten numbers and the two half-closes, a millisecond each.
 /// assert_eq!(pair.now().saturating_since(opened), Duration::from_millis(12));
 /// ```
@@ -146,6 +146,7 @@ impl Pair {
                 return true;
             }
             if !self.simulation.step_by(until) {
+                self.simulation.run_for(until.saturating_since(self.now()));
                 return false;
             }
         }
@@ -192,6 +193,24 @@ impl Pair {
 }
 
 /// One side of a [`Pair`].
+///
+/// ```
+/// use std::time::Duration;
+/// use switchboard::{protocol_fn, testkit::Pair};
+///
+/// let listens = || protocol_fn(|_, input| {
+///     assert_eq!(input.take_all(), b"hello");
+///     Ok(())
+/// });
+/// let mut pair = Pair::new(listens(), listens());
+/// pair.left().with(|cx| {
+///     cx.send(b"hello");
+///     cx.finish();
+/// });
+/// pair.run_for(Duration::from_secs(1));
+/// assert!(!pair.left().is_open());
+/// assert!(pair.right().close_reason().unwrap().is_clean());
+/// ```
 pub struct Side<'a> {
     pair: &'a mut Pair,
     index: usize,

@@ -11,7 +11,9 @@ use crate::context::Requests;
 use crate::{CloseReason, Closing, ConnectionId, Context, Failure, Input, Layered, Message, Protocol, TimerId};
 
 mod replay;
+mod ring;
 mod tape;
+mod window;
 
 pub use replay::{Replay, replay, replay_with_limits};
 use tape::Tape;

@@ -12,6 +12,7 @@ use crate::{ConnectionId, EndpointId, EventLoop, Limits, Time};
 mod conditions;
 mod datagram;
 mod driver;
+mod scheduling;
 mod stream;
 mod weather;
 mod wire;
@@ -20,9 +21,6 @@ pub use conditions::{Conditions, Faults};
 use driver::Wakes;
 pub use driver::{SimulatedDriver, SimulatedListener, SimulatedSocket, SimulatedStream};
 use wire::{Happening, Shared, Wire};
-
-/// Turns of one host at one and the same time after which it is said to spin.
-const SPIN: u32 = 100_000;
 
 /// A network of hosts, each an [`EventLoop`], on one thread and in virtual time: the very loops that
 /// run on real sockets, with everything below them drawn from a seed. The same seed gives the same
@@ -76,7 +74,8 @@ const SPIN: u32 = 100_000;
 ///
 /// What TCP does is what its users can see of it: bytes in order and behind them the FIN, buffers of
 /// a size that fill, a reset for who closes with input unread, edges as epoll reports them. Where
-/// nobody listens a connect is refused, and where no host is nobody answers. With
+/// nobody listens a connect is refused, and where no host is nobody answers. It never gives up on
+/// what it has under way, as a real one does after a quarter of an hour. With
 /// [`Conditions`] the network does its worst, and [`Faults`] say how often it did.
 ///
 /// `SHORT_MEANS_DRAINED` is as of [`Driver`](crate::driver::Driver::SHORT_MEANS_DRAINED).
@@ -90,7 +89,17 @@ pub struct Simulation<const SHORT_MEANS_DRAINED: bool = true> {
     lent: Vec<usize>,
 }
 
-/// One host of a [`Simulation`].
+/// Names one host of a [`Simulation`].
+///
+/// ```
+/// use switchboard::testkit::Simulation;
+///
+/// let mut sim = Simulation::new(1);
+/// let (near, far) = (sim.add_host("near"), sim.add_host("far"));
+/// assert_eq!(sim.name(far), "far");
+/// assert_eq!(sim.address(near, 80).to_string(), "10.0.0.1:80");
+/// sim.partition(near, far);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(usize);
 
@@ -326,95 +335,5 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
     pub(super) fn first_accepted(&self, host: Host) -> Option<ConnectionId> {
         let key = self.wire.borrow().hosts[host.0].first_accepted?;
         Some(ConnectionId(EndpointId::from_key(key)))
-    }
-
-    /// As [`step`](Self::step), unless the next thing is due only after `until`.
-    pub(super) fn step_by(&mut self, until: Time) -> bool {
-        for host in self.wakes.take() {
-            self.wire.borrow_mut().make_runnable(host);
-        }
-        while let Some(host) = self.lent.pop() {
-            self.note_deadline(host);
-        }
-        let runnable = self.wire.borrow_mut().next_runnable();
-        if let Some(host) = runnable {
-            self.turn(host);
-            return true;
-        }
-        match self.next_due() {
-            Some(due) if due <= until => {
-                self.advance(due);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn next_due(&self) -> Option<Time> {
-        let deadline = self.deadlines.first().map(|&(deadline, _)| deadline);
-        self.wire.borrow().next_due().into_iter().chain(deadline).min()
-    }
-
-    /// Moves the clock, and lets happen what is due.
-    fn advance(&mut self, to: Time) {
-        let mut wire = self.wire.borrow_mut();
-        wire.now = wire.now.max(to);
-        wire.deliver();
-        while let Some(&(deadline, host)) = self.deadlines.first()
-            && deadline <= wire.now
-        {
-            self.deadlines.pop_first();
-            self.hosts[host].deadline = None;
-            wire.make_runnable(host);
-        }
-    }
-
-    /// Turns a host's loop; one that has ended does nothing.
-    fn turn(&mut self, host: usize) {
-        let now = self.now();
-        let node = &mut self.hosts[host];
-        node.turns = if node.turned == now { node.turns + 1 } else { 0 };
-        node.turned = now;
-        assert!(
-            node.turns < SPIN,
-            "host {} spins: {SPIN} turns at one and the same time, {now}; a protocol on it makes work without end",
-            node.name
-        );
-        if let Err(error) = node.event_loop.turn(Some(Duration::ZERO)) {
-            panic!("host {}: the simulated network never fails to poll, yet: {error}", node.name);
-        }
-        self.note_deadline(host);
-    }
-
-    /// Notes when a host is to be turned again.
-    fn note_deadline(&mut self, host: usize) {
-        let event_loop = &mut self.hosts[host].event_loop;
-        let deadline = event_loop.next_deadline();
-        let mut wire = self.wire.borrow_mut();
-        // From the host's clock to everybody's.
-        let ahead = Time::ZERO + wire.hosts[host].skew;
-        let deadline = deadline.map(|deadline| Time::ZERO + deadline.saturating_since(ahead));
-        let mut later = deadline.filter(|&deadline| deadline > wire.now);
-        if later != deadline {
-            wire.make_runnable(host);
-        }
-        drop(wire);
-        if later.is_some() && event_loop.core().armed_timers() == 0 && !event_loop.core().is_draining() {
-            later = None; // that of a timer that was cancelled
-        }
-        self.set_deadline(host, later);
-    }
-
-    fn set_deadline(&mut self, host: usize, deadline: Option<Time>) {
-        let before = std::mem::replace(&mut self.hosts[host].deadline, deadline);
-        if before == deadline {
-            return;
-        }
-        if let Some(before) = before {
-            self.deadlines.remove(&(before, host));
-        }
-        if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, host));
-        }
     }
 }

@@ -186,6 +186,11 @@ impl Trial {
         !self.watch.has_closed()
     }
 
+    /// What `on_close` was told, in words, once it was.
+    pub(super) fn close_reason(&mut self) -> Option<String> {
+        self.harness.close_reason().map(ToString::to_string)
+    }
+
     /// What the peer got so far.
     pub(super) fn sent(&self) -> &[u8] {
         &self.sent

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod good;
+mod layers;
 mod planted;
 
 use switchboard::testkit::{Script, check_conformance};

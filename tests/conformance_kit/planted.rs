@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard::testkit::{Script, note};
-use switchboard::{Context, Failure, Input, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
 
 use crate::{answer_lines, assert_says, complaint, most_allocated};
 
@@ -44,6 +44,10 @@ impl Protocol for Planted {
     fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         (self.on_drain)(cx);
         Ok(())
+    }
+
+    fn on_close(&mut self, _: &mut Closing<'_>, _: &CloseReason) {
+        note("that was all");
     }
 }
 
@@ -118,7 +122,7 @@ fn an_understanding_that_depends_on_the_cut() {
     );
     assert_says(
         &said,
-        &["it notes something else", "1 notes, of which number 1: \"3 bytes\"", "\"1 bytes\"", "one byte at a time"],
+        &["it notes something else", "2 notes, of which number 1: \"3 bytes\"", "\"1 bytes\"", "one byte at a time"],
     );
 }
 
@@ -174,8 +178,8 @@ impl Protocol for Ticking {
         Ok(())
     }
 
-    fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        input.take_all();
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        cx.send(input.take_all());
         Ok(())
     }
 
@@ -242,7 +246,7 @@ fn room_that_is_not_asked_for() {
     let said = complaint(
         || {
             planted(|cx, input| {
-                input.take_all().iter().for_each(|_| cx.send(&[b'x'; 1024]));
+                input.take_all().iter().for_each(|_| cx.send(&[b'x'; 512]));
                 Ok(())
             })
         },
@@ -283,6 +287,22 @@ fn a_panic_at_a_byte() {
         &said,
         &["no half lines, please", "delivery: each input in one piece, EOF after byte 1, in an event of its own"],
     );
+}
+
+#[test]
+fn an_end_before_the_beginning() {
+    struct Refusing;
+    impl Protocol for Refusing {
+        fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+            cx.send(b"not now\n");
+            Err(Failure::caller("not with these limits"))
+        }
+        fn on_data(&mut self, _: &mut Context<'_>, _: &mut Input<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+    let said = complaint(|| Refusing, &Script::new().send("hello"));
+    assert_says(&said, &["it ends before the script's first input", "not with these limits"]);
 }
 
 #[test]

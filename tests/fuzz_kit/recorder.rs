@@ -17,7 +17,7 @@ use switchboard_heartbeat::{Config, Heartbeat, HeartbeatLine, PingPong};
 use crate::common::drive;
 use crate::fuzz::empty_folder;
 
-const RING: usize = 64 << 10;
+pub(crate) const RING: usize = 64 << 10;
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -29,7 +29,7 @@ fn line() -> HeartbeatLine {
 }
 
 /// The files in a folder, by name.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(folder).map_or(Vec::new(), |entries| entries.map(|e| e.unwrap().path()).collect());
     files.sort();
@@ -37,14 +37,14 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[track_caller]
-fn only_file(folder: &Path) -> Vec<u8> {
+pub(crate) fn only_file(folder: &Path) -> Vec<u8> {
     let files = files(folder);
     assert_eq!(files.len(), 1, "{files:?}");
     fs::read(&files[0]).unwrap()
 }
 
 /// Limits under which output soon has to wait.
-fn narrow() -> Limits {
+pub(crate) fn narrow() -> Limits {
     Limits { high_water: 1000, low_water: 100, send_buffer: 5000, read_budget: 1000, ..Limits::default() }
 }
 
@@ -444,7 +444,7 @@ fn files_are_never_written_over_and_never_too_many() {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&reports);
     let recorder = FlightRecorder::new(&folder, RING).at_most(3).reporting_to(move |result| {
-        noted.lock().unwrap().push(result.as_ref().map(Clone::clone).map_err(|e| e.kind()))
+        noted.lock().unwrap().push(result.as_deref().map(PathBuf::from).map_err(io::Error::kind))
     });
     for _ in 0..5 {
         Harness::new(recorder.around(PingPong::default())).feed(b"hello\n");

@@ -16,6 +16,9 @@ pub(crate) const SHOUT: &[u8] = b"!!!!!!";
 /// How long it pauses.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
+/// When it looks at its watch, whatever else happens: so a timer is armed nearly always.
+const WATCH: Duration = Duration::from_millis(12);
+
 /// What it may do in each callback; the first is the usual, and free.
 #[derive(Clone, Copy)]
 pub(crate) struct Reactions {
@@ -60,10 +63,10 @@ pub(crate) struct Facts {
     /// What was sent, in order.
     pub(crate) said: Vec<u8>,
     /// Bytes left unconsumed when last offered.
-    left: usize,
-    awaited: usize,
+    pub(crate) left: usize,
+    pub(crate) awaited: usize,
     /// What was left is to be offered again without more behind it.
-    reoffer: bool,
+    pub(crate) reoffer: bool,
     pub(crate) paused: bool,
     /// `has_room` said no, and no `on_drain` has come since.
     pub(crate) drain_owed: bool,
@@ -74,6 +77,7 @@ pub(crate) struct Facts {
     pub(crate) ending: Option<Choice>,
     switching: bool,
     timer: Option<(TimerId, Time)>,
+    watch: Option<(TimerId, Time)>,
     pub(crate) letters: Vec<u8>,
     /// Letters posted to it that were accepted.
     pub(crate) posted: usize,
@@ -133,14 +137,16 @@ impl Actor {
 
     /// Checks what holds in every callback, and chooses what to do in this one.
     fn enter(&self, options: &[Choice]) -> Choice {
-        {
-            let mut facts = self.notes.borrow_mut();
-            facts.callbacks += 1;
-            assert!(self.opened.get(), "a callback before on_open");
-            assert_eq!(facts.closed, 0, "a callback after on_close");
-            assert_eq!(facts.ending, None, "a callback after the protocol ended the connection");
-        }
+        self.check();
         self.script.choose(options)
+    }
+
+    fn check(&self) {
+        let mut facts = self.notes.borrow_mut();
+        facts.callbacks += 1;
+        assert!(self.opened.get(), "a callback before on_open");
+        assert_eq!(facts.closed, 0, "a callback after on_close");
+        assert_eq!(facts.ending, None, "a callback after the protocol ended the connection");
     }
 
     fn say(&self, cx: &mut Context<'_>, bytes: &[u8]) {
@@ -179,6 +185,10 @@ impl Actor {
         match choice {
             Choice::Shout => self.say(cx, SHOUT),
             Choice::Pause | Choice::PauseLeaving => self.pause(cx),
+            Choice::Choke => {
+                self.say(cx, SHOUT);
+                self.pause(cx);
+            }
             Choice::AwaitDrain => {
                 self.say(cx, SHOUT);
                 if self.notes.borrow().drain_owed {
@@ -203,7 +213,10 @@ impl Actor {
                     _ => return Err(Failure::peer("it was told to fail")),
                 }
             }
-            Choice::Switch | Choice::SwitchOne => {
+            Choice::Switch | Choice::SwitchOne | Choice::SwitchPaused => {
+                if choice == Choice::SwitchPaused {
+                    cx.pause_reading();
+                }
                 self.notes.borrow_mut().switching = true;
                 cx.switch_to(self.successor());
             }
@@ -251,6 +264,7 @@ impl Protocol for Actor {
             // What the one before it left comes here, whatever that one waited for.
             (facts.reoffer, facts.awaited) = (true, 0);
             (facts.paused, facts.drain_owed, facts.timer) = (false, false, None);
+            facts.watch = Some((cx.set_timer(WATCH), cx.now() + WATCH));
             (facts.eof, facts.shutdown) = (false, false);
         }
         let choice = self.enter(self.reactions.open);
@@ -272,8 +286,9 @@ impl Protocol for Actor {
         }
         let (count, awaited) = match choice {
             Choice::One | Choice::SwitchOne => (1, 0),
+            Choice::Most => (input.len() - 1, 0),
             Choice::Leave => (0, input.len() + 1),
-            Choice::PauseLeaving | Choice::Switch | Choice::Blink => (0, 0),
+            Choice::PauseLeaving | Choice::Choke | Choice::Switch | Choice::SwitchPaused | Choice::Blink => (0, 0),
             _ => (input.len(), 0),
         };
         if awaited > 0 {
@@ -294,7 +309,7 @@ impl Protocol for Actor {
             assert!(!facts.paused, "on_eof while the protocol has paused");
             check_order(&facts, rest);
         }
-        if choice != Choice::Switch {
+        if !matches!(choice, Choice::Switch | Choice::SwitchPaused) {
             let count = rest.len();
             self.echo(cx, rest, count);
         }
@@ -315,6 +330,10 @@ impl Protocol for Actor {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
+        if self.notes.borrow_mut().watch.take_if(|watch| watch.0 == timer).is_some_and(|watch| watch.1 == cx.now()) {
+            self.check();
+            return Ok(());
+        }
         let choice = self.enter(self.reactions.timer);
         let (set, deadline) = self.notes.borrow_mut().timer.take().expect("a timer that is armed");
         assert_eq!(timer, set, "somebody else's timer");

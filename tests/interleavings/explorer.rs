@@ -65,6 +65,8 @@ pub(crate) enum Choice {
     Usual,
     /// Consumes and echoes one byte.
     One,
+    /// Consumes and echoes all but one byte.
+    Most,
     /// Consumes nothing and waits for one byte more than is there.
     Leave,
     /// Consumes and echoes all, and sends more than the high-water mark.
@@ -72,6 +74,8 @@ pub(crate) enum Choice {
     /// Consumes and echoes all and pauses, or consumes nothing and pauses; resumes by timer.
     Pause,
     PauseLeaving,
+    /// As `PauseLeaving`, and sends more than the high-water mark.
+    Choke,
     /// As `Pause`, and as `Shout`, but goes on at `on_drain` if one is owed.
     AwaitDrain,
     /// Pauses and resumes in the same callback, consuming nothing the first time.
@@ -84,6 +88,8 @@ pub(crate) enum Choice {
     /// Consumes nothing, or one byte, and another protocol takes over.
     Switch,
     SwitchOne,
+    /// Consumes nothing, pauses, and another protocol takes over.
+    SwitchPaused,
     /// Posts a letter to the other connection.
     Post,
     /// Closes the other connection.

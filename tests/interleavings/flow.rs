@@ -49,9 +49,9 @@ pub(crate) fn act<const D: bool>(world: &mut World<D>, choice: Choice) {
     }
 }
 
-const BACKPRESSURE: &[Choice] = &[Byte, Flood, Shut, Crack, Gap, Open, CutWrite, BlockWrite, Letter];
+const BACKPRESSURE: &[Choice] = &[Byte, Flood, Shut, Crack, Gap, Open, CutWrite, BlockWrite, Letter, Later];
 const PRESSED: Reactions = Reactions {
-    data: &[Usual, Shout, AwaitDrain, One],
+    data: &[Usual, Shout, AwaitDrain, One, Choke],
     drain: &[Usual, Shout, AwaitDrain],
     message: &[Usual, Shout, AwaitDrain],
     ..Reactions::USUAL
@@ -71,7 +71,7 @@ fn backpressure_where_readiness_ends_at_would_block() {
 
 const READING: &[Choice] = &[Byte, Flood, End, CutRead, BlockRead, Stale, Later];
 const READER: Reactions = Reactions {
-    data: &[Usual, One, Leave, Pause, PauseLeaving, Blink],
+    data: &[Usual, One, Most, Leave, Pause, PauseLeaving, Blink],
     eof: &[Usual, Shout, Ignore, Close],
     timer: &[Usual, Pause, Shout],
     ..Reactions::USUAL
@@ -92,7 +92,7 @@ fn reading_where_readiness_ends_at_would_block() {
 const ENDING: &[Choice] = &[Flood, End, Reset, Crack, Open, Stale, Bygone, CloseIt, AbortIt, Later, Letter, Shutdown];
 const ENDER: Reactions = Reactions {
     open: &[Usual, Shout, Close, Fail, Finish],
-    data: &[Usual, Shout, Finish, Close, Abort, Fail],
+    data: &[Usual, Leave, Shout, Finish, Close, Abort, Fail],
     eof: &[Usual, Ignore, Close, Fail],
     timer: &[Usual, Close],
     drain: &[Usual, Close, Finish],
@@ -108,8 +108,8 @@ fn ending() {
 const SWITCHING: &[Choice] = &[Byte, Flood, End, Crack, Open, Letter, Later, Shutdown];
 const SWITCHER: Reactions = Reactions {
     open: &[Usual, Shout, Pause, Switch],
-    data: &[Usual, Shout, PauseLeaving, Switch, SwitchOne],
-    eof: &[Usual, Switch],
+    data: &[Usual, Shout, PauseLeaving, Switch, SwitchOne, SwitchPaused],
+    eof: &[Usual, Switch, SwitchPaused],
     timer: &[Usual, Switch],
     drain: &[Usual, Switch],
     message: &[Usual, Switch],

@@ -161,6 +161,10 @@ impl Side {
         if backlog <= limits.low_water {
             assert!(!facts.drain_owed, "a drain is lost: {backlog} bytes wait");
             assert_eq!(facts.letters.len(), facts.posted, "a letter is lost");
+            let here = self.sent - facts.consumed - peer.unread();
+            let idle = facts.paused || facts.eof || here == 0;
+            assert!(idle || !facts.reoffer, "what was left is not offered again");
+            assert!(idle || here == facts.left || here < facts.awaited, "{here} bytes are here, not offered");
             assert!(facts.paused || peer.unread() == 0, "a read is lost: {} bytes wait", peer.unread());
             assert!(facts.paused || !self.finished || facts.eof, "the half-close is lost");
         }
@@ -271,6 +275,11 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
         self.turns += 1;
         assert!(self.idle <= IDLE, "the loop spins: {} turns in which nothing happened", self.idle);
         assert!(self.turns <= TURNS, "the loop spins: {TURNS} turns at one and the same time");
+        for side in &self.sides {
+            let (id, ending) = (side.notes.borrow().id, side.notes.borrow().ending);
+            let open = id.is_some_and(|id| self.event_loop.core().is_open(id));
+            assert!(!open || ending.is_none(), "a connection that ends takes letters");
+        }
         if !self.is_busy() {
             for side in &self.sides {
                 side.check_at_rest(&self.limits);

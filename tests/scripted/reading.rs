@@ -79,6 +79,28 @@ fn who_waits_for_more_than_the_receive_buffer_holds_is_closed() {
 }
 
 #[test]
+fn who_waits_for_all_that_the_receive_buffer_holds_gets_it_and_no_more() {
+    for rest in [500, 501, 5000] {
+        let limits = Limits { receive_buffer: 1000, read_budget: 1000, ..Limits::default() };
+        let log = Log::default();
+        let patient = Spy::new("it", &log).on_data(|_, input| {
+            if input.len() < 1000 {
+                input.wait_for(1000);
+            } else {
+                input.take_all();
+            }
+            Ok(())
+        });
+        let mut harness = Harness::with_limits(patient, limits);
+        harness.feed(&[0; 500]);
+        harness.feed(&vec![0; rest]);
+        assert!(harness.is_open(), "{:?}", harness.close_reason());
+        assert_eq!(log.take()[..3], ["it open", "it data (500)", "it data (1000)"], "{rest} more");
+        assert_eq!(harness.peer().unread(), 0, "what did not fit was read afterwards");
+    }
+}
+
+#[test]
 fn who_never_consumes_is_closed_at_the_receive_buffers_limit() {
     let limits = Limits { receive_buffer: 10_000, read_budget: 10_000, ..Limits::default() };
     let deaf = Spy::new("deaf", &Log::default()).on_data(|_, _| Ok(()));

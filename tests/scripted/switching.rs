@@ -298,3 +298,25 @@ fn a_switch_in_every_on_open_is_limited() {
     let mut harness = Harness::new(Mirror);
     assert!(matches!(harness.close_reason(), Some(CloseReason::Limit(LimitExceeded::Switches(_)))));
 }
+
+/// Hands over to one like it, so many times.
+struct Countdown(u32);
+
+impl Protocol for Countdown {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if let Some(left) = self.0.checked_sub(1) {
+            cx.switch_to(Self(left));
+        }
+        Ok(())
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, _: &mut Input<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_sixteenth_switch_without_progress_is_the_last() {
+    assert!(Harness::new(Countdown(16)).is_open());
+    assert!(!Harness::new(Countdown(17)).is_open());
+}

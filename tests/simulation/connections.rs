@@ -185,6 +185,41 @@ fn ports_are_taken_once_and_free_again() {
 }
 
 #[test]
+fn who_was_not_accepted_when_the_listener_closes_is_reset() {
+    let (mut sim, _, client) = network();
+    let full = sim.add_host_with("full", Limits { connections: 1, ..Limits::default() });
+    let address = sim.address(full, 7);
+    let listener = sim.event_loop(full).listen(address, |_| Some(TcpEcho)).unwrap();
+    let log = Log::default();
+    for _ in 0..3 {
+        sim.event_loop(client).connect(address, Spy::new("client", &log));
+    }
+    sim.run_for(SECOND);
+    assert_eq!(log.take(), ["client open"; 3], "as far as the client can tell they all stand");
+    sim.event_loop(full).core().close(listener);
+    sim.run_for(SECOND);
+    assert_eq!(log.take(), ["client close: connection broke: connection reset, 0 bytes unsent"; 2]);
+    assert_eq!(sim.event_loop(full).counters().open(), 1);
+}
+
+#[test]
+fn conditions_between_two_hosts_are_theirs_alone() {
+    let (mut sim, server, near) = network();
+    let far = sim.add_host("far");
+    let latency = SECOND..=SECOND;
+    sim.set_conditions_between(far, server, Conditions { latency, ..Conditions::default() });
+    let address = sim.address(server, 7);
+    sim.event_loop(server).listen(address, |_| Some(TcpEcho)).unwrap();
+    let log = Log::default();
+    sim.event_loop(near).connect(address, Spy::new("near", &log));
+    sim.event_loop(far).connect(address, Spy::new("far", &log));
+    sim.run_for(2 * SECOND - millis(1));
+    assert_eq!(log.take(), ["near open"]);
+    sim.run_for(millis(1));
+    assert_eq!(log.take(), ["far open"]);
+}
+
+#[test]
 fn who_finds_the_backlog_full_tries_again() {
     let (mut sim, _, client) = network();
     let full = sim.add_host_with("full", Limits { connections: 3, ..Limits::default() });

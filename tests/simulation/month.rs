@@ -15,10 +15,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const INTERVAL: Duration = Duration::from_secs(285);
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A month in a release build, a day in a debug one.
+/// A month in a release build, two hours in a debug one.
 #[test]
 fn a_thousand_peers_show_signs_of_life() {
-    let span = if cfg!(debug_assertions) { DAY } else { 30 * DAY };
+    let span = if cfg!(debug_assertions) { DAY / 12 } else { 30 * DAY };
     let config = Config::new(INTERVAL, TIMEOUT).unwrap();
     let answered = Rc::new(Cell::new(0_u64));
     let mut sim = Simulation::new(1);
@@ -42,8 +42,8 @@ fn a_thousand_peers_show_signs_of_life() {
     }
     let expected = PEERS * (span.as_secs() / INTERVAL.as_secs());
     assert!(answered.get() >= expected, "{} of {expected} heartbeats were answered", answered.get());
-    let days = span.as_secs() / DAY.as_secs();
-    println!("{days} days of {PEERS} peers, {} heartbeats and their answers, in {took:.2?}", answered.get());
+    let hours = span.as_secs() / 3600;
+    println!("{hours} hours of {PEERS} peers: {} heartbeats and their answers in {took:.2?}", answered.get());
 }
 
 #[expect(clippy::disallowed_methods, reason = "to say how much faster than real time it was")]

@@ -22,6 +22,7 @@ const MOST_PEOPLE: usize = 24;
 const DIALECTS: u32 = 7;
 /// The UDP echo's port; those of the TCP listeners are `PORT` and on, in the order of the dialects.
 const PORT: u16 = 7000;
+const LONGEST_STALL: Duration = Duration::from_secs(10);
 /// Within this, everything comes to rest: longer than any timeout.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -199,7 +200,7 @@ impl<'a> World<'a> {
 
     fn trouble(&mut self) {
         let host = self.clients[self.dice.index(CLIENTS)];
-        let millis = Duration::from_millis(self.dice.below(10_000).into());
+        let millis = LONGEST_STALL * self.dice.below(256) / 256;
         match (self.dice.below(8), self.mood) {
             (0, _) => self.simulation.exhaust_descriptors(self.server, millis / 10),
             (1, Mood::Draining) => self.drain(millis),
@@ -225,7 +226,7 @@ impl<'a> World<'a> {
         for host in self.clients {
             self.simulation.heal(host, self.server);
         }
-        self.simulation.run_for(Duration::from_secs(1));
+        self.simulation.run_for(LONGEST_STALL); // or a handle's order would come behind these
         for person in &self.people {
             let core = self.simulation.event_loop(person.host).core();
             for order in [Order::Resume, Order::Goodbye] {

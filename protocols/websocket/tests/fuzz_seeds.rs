@@ -61,7 +61,7 @@ fn handshake() {
         for end in 0..=seed.len() {
             fuzzing::handshake(&seed[..end]);
         }
-        for bit in (32..8 * seed.len()).step_by(3) {
+        for bit in (32..8 * seed.len()).step_by(7) {
             fuzzing::handshake(&flipped(&seed, bit));
         }
     }
@@ -74,7 +74,7 @@ fn websocket_server() {
         for end in 0..seed.len() {
             fuzzing::websocket_server(&seed[..end]);
         }
-        for bit in 0..8 * seed.len().min(40) {
+        for bit in (0..8 * seed.len().min(40)).step_by(7) {
             fuzzing::websocket_server(&flipped(&seed, bit));
         }
     }

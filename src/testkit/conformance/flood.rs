@@ -10,6 +10,8 @@ use crate::testkit::trial::{Outcome, Trial, with_context};
 const MARGIN: usize = 1 << 20;
 /// No flood is longer.
 const LONGEST: usize = 16 << 20;
+/// How many times as long its answers may be.
+const ANSWERS: usize = 4;
 /// Bytes that come at once, at least.
 const BLOCK: usize = 4096;
 
@@ -40,7 +42,9 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
 
     fn pour(&mut self, before: &super::Script, piece: &[u8], reads: bool) {
         let bound = before.limits.loop_memory + MARGIN;
-        let amount = (2 * bound).min(LONGEST);
+        // Of what is not measured only what is declared can be seen.
+        let enough = if before.measure.is_some() { bound } else { before.limits.loop_memory };
+        let amount = (2 * enough).min(LONGEST);
         let mut protocol = Some((self.protocol)());
         let mut callbacks = 0;
         let mut run = || {
@@ -77,12 +81,18 @@ pub(super) fn check_room(outcome: &Outcome) {
 /// Pours at most `amount` bytes into a connection, as long as they are read.
 fn pour(mut trial: Trial, piece: &[u8], reads: bool, amount: usize) -> u64 {
     let block = piece.repeat(BLOCK.div_ceil(piece.len()));
-    let mut poured = 0;
+    let (mut poured, mut answered) = (0, 0);
     if !reads {
         trial.set_window(0);
     }
-    while poured < amount && trial.unread() == 0 && trial.is_open() && !trial.watch().has_ended() {
+    while poured < amount
+        && answered < ANSWERS * amount
+        && trial.unread() == 0
+        && trial.is_open()
+        && !trial.watch().has_ended()
+    {
         trial.feed(&block);
+        answered += trial.sent().len();
         trial.forget();
         poured += block.len();
     }

@@ -97,13 +97,22 @@ impl Player<'_> {
             match step {
                 Step::Send(bytes) => self.send(bytes),
                 Step::Expect(bytes) => self.expect(bytes),
-                Step::Advance(by) => self.trial.advance(*by),
+                Step::Advance(by) => self.advance(*by),
                 Step::Post(message) => drop(self.trial.post(message())),
                 Step::Eof => self.trial.eof(),
                 Step::Shutdown(timeout) => self.trial.shutdown(*timeout),
             }
             self.take_rest();
         }
+    }
+
+    /// Time passes, and at each deadline on the way the peer takes what it is to take.
+    fn advance(&mut self, by: Duration) {
+        let until = self.trial.elapsed() + by;
+        while self.trial.advance_to_next_deadline(until.saturating_sub(self.trial.elapsed())) {
+            self.take_rest();
+        }
+        self.trial.advance(until.saturating_sub(self.trial.elapsed()));
     }
 
     /// Whether the conversation is to break off here.
@@ -121,6 +130,11 @@ impl Player<'_> {
     }
 
     fn send(&mut self, bytes: &[u8]) {
+        if self.fed == 0
+            && let Some(reason) = self.trial.close_reason()
+        {
+            panic!("it ends before the script's first input (does it agree with the script's limits?): {reason}");
+        }
         let start = self.fed;
         let end = match self.delivery.ending {
             Some(Ending { after, .. }) => bytes.len().min(after - start),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::testkit::transcript::Escaped;
 use crate::testkit::trial::{Outcome, Trial};
 use crate::testkit::{Entry, Operation, Transcript};
 use crate::{Bytes, Limits, Protocol, Time};
@@ -96,7 +97,7 @@ impl Player {
             Operation::CutReads(sizes) => self.trial.cut_reads(sizes.iter().map(|&size| size.into())),
             Operation::CutWrites(sizes) => self.trial.cut_writes(sizes.iter().map(|&size| size.into())),
             Operation::Post(bytes) => {
-                self.note(format!("posted {}", bytes.escape_ascii()));
+                self.note(format!("posted {}", Escaped(bytes)));
                 self.trial.post(Bytes::copy_from_slice(bytes));
             }
             Operation::Shutdown(timeout) => {

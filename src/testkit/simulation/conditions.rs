@@ -137,6 +137,34 @@ impl Conditions {
 
 /// How often each kind of fault has happened in a [`Simulation`](super::Simulation): a test that
 /// means to show what becomes of one had better see that it did happen.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchboard::testkit::{Conditions, Simulation};
+///
+/// let mut sim = Simulation::new(7);
+/// sim.set_conditions(Conditions { loss: 0.5, ..Conditions::default() });
+/// let (server, client) = (sim.add_host("server"), sim.add_host("client"));
+/// let address = sim.address(server, 7000);
+/// # struct Deaf;
+/// # impl switchboard::Protocol for Deaf {
+/// #     fn on_data(
+/// #         &mut self,
+/// #         _: &mut switchboard::Context<'_>,
+/// #         _: &mut switchboard::Input<'_>,
+/// #     ) -> Result<(), switchboard::Failure> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// sim.event_loop(server).listen(address, |_| Some(Deaf))?;
+/// for _ in 0..10 {
+///     sim.event_loop(client).connect(address, Deaf);
+/// }
+/// sim.run_for(Duration::from_secs(60));
+/// assert!(sim.faults().retransmitted > 0);
+/// assert_eq!(sim.faults().resets, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Faults {

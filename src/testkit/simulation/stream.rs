@@ -3,19 +3,16 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use super::weather::{ABORTED, EXHAUSTED, REFUSED, RESET, SEGMENT_LOST, SHORT_READ, SHORT_WRITE, WOULD_BLOCK};
-use super::wire::{Happening, Source, Transport, Wire};
+use super::weather::{SHORT_READ, SHORT_WRITE, WOULD_BLOCK};
+use super::wire::{Source, Wire};
 use crate::Time;
-use crate::driver::{AcceptError, Ready};
+use crate::driver::Ready;
 
-/// How long a lost segment takes to be sent again, at first.
-const RETRANSMISSION: Duration = Duration::from_millis(200);
-/// The longest that a retransmission is put off, in terms of the first: 2^6.
-const BACKOFF: u32 = 6;
-/// How long a connect waits to try again at a full backlog.
-const RECONNECT: Duration = Duration::from_secs(1);
+mod listening;
+mod segments;
+
+pub(super) use listening::Listener;
 
 /// One end of a connection: which connection, and 0 for who connected or 1 for who accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,22 +123,6 @@ impl End {
     }
 }
 
-pub(super) struct Listener {
-    pub(super) host: usize,
-    pub(super) serial: u64,
-    pub(super) on_list: bool,
-    key: u64,
-    pub(super) address: SocketAddr,
-    backlog: usize,
-    waiting: VecDeque<Place>,
-}
-
-impl Listener {
-    pub(super) fn state(&self) -> Ready {
-        Ready { key: self.key, readable: !self.waiting.is_empty(), ..Ready::default() }
-    }
-}
-
 impl Wire {
     pub(super) fn end(&mut self, place: Place) -> Option<&mut End> {
         self.connections.get_mut(place.index).filter(|it| it.serial == place.serial).map(|it| &mut it.ends[place.end])
@@ -156,233 +137,6 @@ impl Wire {
     fn hosts_of(&self, place: Place) -> (usize, usize) {
         let ends = &self.connections[place.index].ends;
         (ends[place.end].host, ends[1 - place.end].host)
-    }
-
-    // Listening and connecting.
-
-    pub(super) fn listen(
-        &mut self,
-        host: usize,
-        key: u64,
-        asked: SocketAddr,
-        backlog: u32,
-    ) -> io::Result<(usize, SocketAddr)> {
-        if self.is_exhausted(host) {
-            return Err(no_descriptors());
-        }
-        let address = self.free_port(host, Transport::Tcp, asked)?;
-        let serial = self.next_serial();
-        let backlog = usize::try_from(backlog).unwrap_or(usize::MAX).max(1);
-        let listener = Listener { host, serial, on_list: false, key, address, backlog, waiting: VecDeque::new() };
-        let index = self.listeners.insert(listener);
-        self.bind(host, Transport::Tcp, address.port(), index);
-        Ok((index, address))
-    }
-
-    /// Ends a listener; those who wait to be accepted are reset.
-    pub(super) fn close_listener(&mut self, index: usize) {
-        let listener = self.listeners.remove(index);
-        self.unbind(listener.host, Transport::Tcp, listener.address.port());
-        for place in listener.waiting {
-            self.close(place, true);
-        }
-    }
-
-    pub(super) fn accept(&mut self, index: usize) -> Result<(Place, SocketAddr), AcceptError> {
-        let listener = &self.listeners[index];
-        let (host, serial) = (listener.host, listener.serial);
-        if self.is_exhausted(host) {
-            return Err(AcceptError::Exhausted(no_descriptors()));
-        }
-        let Some(&place) = self.listeners[index].waiting.front() else { return Err(AcceptError::Empty) };
-        let (_, peer) = self.hosts_of(place);
-        if self.weather.strikes(WOULD_BLOCK, host, peer) {
-            self.raise_later(Source::Listener { index, serial }, host, peer);
-            return Err(AcceptError::Empty);
-        }
-        if self.weather.strikes(EXHAUSTED, host, peer) {
-            return Err(AcceptError::Exhausted(no_descriptors()));
-        }
-        self.listeners[index].waiting.pop_front();
-        if self.weather.strikes(ABORTED, host, peer) {
-            self.close(place, true);
-            return Err(AcceptError::Retry(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Ok((place, self.ends(place).1.local))
-    }
-
-    /// From now on the loop is told of an accepted stream, and of what is so already.
-    pub(super) fn register(&mut self, place: Place, key: u64) {
-        let (end, _) = self.ends(place);
-        end.key = Some(key);
-        let host = end.host;
-        self.hosts[host].first_accepted.get_or_insert(key);
-        self.raise(Source::Stream(place));
-    }
-
-    pub(super) fn connect(&mut self, host: usize, key: u64, address: SocketAddr) -> io::Result<Place> {
-        if self.is_exhausted(host) {
-            return Err(no_descriptors());
-        }
-        let target = self.host_at(address.ip(), host);
-        let own = if address.ip().is_loopback() { address.ip() } else { Self::ip(host) };
-        let local = self.free_port(host, Transport::Tcp, SocketAddr::new(own, 0))?;
-        let to = target.unwrap_or(host);
-        let conditions = self.weather.between(host, to);
-        let (send_buffer, receive_buffer) = (conditions.send_buffer, conditions.receive_buffer);
-        let segment = conditions.segment;
-        let serial = self.next_serial();
-        let client = End { key: Some(key), ..End::new(host, local) };
-        let server = End { closed: true, ..End::new(to, address) }; // nobody has it yet
-        let connection = Connection { serial, ends: [client, server], send_buffer, receive_buffer, segment };
-        let place = Place { index: self.connections.insert(connection), serial, end: 0 };
-        if target.is_some() {
-            self.send(place.peer(), Segment::Syn);
-        } // else nobody is there, and nobody answers
-        Ok(place)
-    }
-
-    /// Whether a connection stands.
-    pub(super) fn connected(&mut self, place: Place) -> io::Result<bool> {
-        let (end, _) = self.ends(place);
-        match end.error.take() {
-            Some(kind) => Err(kind.into()),
-            None if end.dead && !end.established => Err(io::ErrorKind::NotConnected.into()),
-            None => Ok(end.established),
-        }
-    }
-
-    /// Somebody wants to connect.
-    fn syn_arrived(&mut self, place: Place) {
-        let (host, peer) = self.hosts_of(place);
-        let port = self.ends(place).0.local.port();
-        let listener = self.bound(host, Transport::Tcp, port);
-        let refused = listener.is_none() || self.weather.strikes(REFUSED, host, peer);
-        let Some(index) = listener.filter(|_| !refused) else {
-            return self.send(place.peer(), Segment::Reset(io::ErrorKind::ConnectionRefused));
-        };
-        let listener = &mut self.listeners[index];
-        if listener.waiting.len() >= listener.backlog {
-            let at = self.now + RECONNECT;
-            return self.schedule(at, Happening::Segment { to: place, segment: Segment::Syn });
-        }
-        listener.waiting.push_back(place);
-        let serial = listener.serial;
-        let (end, _) = self.ends(place);
-        (end.closed, end.established) = (false, true);
-        self.send(place.peer(), Segment::SynAck);
-        self.raise(Source::Listener { index, serial });
-    }
-
-    // Sending and arriving.
-
-    /// Sends a segment to one end; it arrives behind what was sent there before.
-    fn send(&mut self, to: Place, segment: Segment) {
-        let bytes = if let Segment::Data(bytes) = segment { bytes } else { 0 };
-        self.send_after(to, segment, bytes, Duration::ZERO);
-    }
-
-    /// Sends a segment again that a partition held up; its sender tries at intervals of its own.
-    pub(super) fn resend(&mut self, to: Place, segment: Segment) {
-        if self.end(to).is_some() {
-            let delay = self.weather.up_to(RETRANSMISSION);
-            self.send_after(to, segment, 0, delay);
-        }
-    }
-
-    fn send_after(&mut self, to: Place, segment: Segment, bytes: usize, delay: Duration) {
-        let (host, from) = self.hosts_of(to);
-        let mut at = self.departure(from, host, bytes) + self.weather.latency(from, host) + delay;
-        for attempt in 0..BACKOFF {
-            if !self.weather.strikes(SEGMENT_LOST, from, host) {
-                break;
-            }
-            at = at + RETRANSMISSION * 2_u32.pow(attempt);
-        }
-        if !matches!(segment, Segment::Ack) {
-            let (end, _) = self.ends(to);
-            at = at.max(end.last_arrival);
-            end.last_arrival = at;
-        }
-        self.schedule(at, Happening::Segment { to, segment });
-    }
-
-    /// A segment arrives, unless the connection has gone or a partition is in its way.
-    pub(super) fn segment_due(&mut self, to: Place, segment: Segment) {
-        if self.end(to).is_none() {
-            return;
-        }
-        let (host, from) = self.hosts_of(to);
-        if self.hold(host, from, to, segment) {
-            return;
-        }
-        self.digest.mix(to.serial << 1 | to.end as u64);
-        match segment {
-            Segment::Syn => return self.syn_arrived(to),
-            Segment::Data(bytes) => return self.data_arrived(to, bytes),
-            Segment::Reset(kind) => return self.reset_arrived(to, kind),
-            Segment::SynAck => self.ends(to).0.established = true,
-            Segment::Fin => self.ends(to).0.fin = Fin::Received,
-            Segment::Ack => return self.ack_arrived(to),
-        }
-        self.raise(Source::Stream(to));
-    }
-
-    fn data_arrived(&mut self, to: Place, bytes: usize) {
-        let (host, from) = self.hosts_of(to);
-        let (end, _) = self.ends(to);
-        if end.dead {
-            return;
-        }
-        if end.closed {
-            // Nobody is there to read it.
-            self.discard_towards(to);
-            return self.send(to.peer(), Segment::Reset(io::ErrorKind::ConnectionReset));
-        }
-        if self.weather.strikes(RESET, host, from) {
-            return self.reset(to);
-        }
-        let (end, peer) = self.ends(to);
-        end.in_flight -= bytes;
-        end.arrived += bytes;
-        let owes_ack = peer.blocked && !std::mem::replace(&mut end.ack_sent, true);
-        if owes_ack {
-            self.send(to.peer(), Segment::Ack);
-        }
-        self.raise(Source::Stream(to));
-    }
-
-    /// The sender learns that its peer has taken something.
-    fn ack_arrived(&mut self, sender: Place) {
-        self.pump(sender);
-        let buffer = self.connections[sender.index].send_buffer;
-        let (end, peer) = self.ends(sender);
-        peer.ack_sent = false;
-        if end.blocked && is_writable(peer, buffer) {
-            end.blocked = false;
-            self.raise(Source::Stream(sender));
-        }
-    }
-
-    /// Sends what its peer's buffer has room for.
-    fn pump(&mut self, sender: Place) {
-        let to = sender.peer();
-        let Connection { receive_buffer, segment, .. } = self.connections[to.index];
-        loop {
-            let (end, _) = self.ends(to);
-            let room = receive_buffer.saturating_sub(end.arrived + end.in_flight);
-            let bytes = end.unsent().min(room).min(segment);
-            if bytes == 0 {
-                break;
-            }
-            end.in_flight += bytes;
-            self.send(to, Segment::Data(bytes));
-        }
-        let (end, _) = self.ends(to);
-        if end.fin == Fin::Asked && end.unsent() == 0 {
-            end.fin = Fin::Sent;
-            self.send(to, Segment::Fin);
-        }
     }
 
     // Ends.

@@ -1,6 +1,6 @@
 //! What a client writes: valid frames, and all the others.
 
-use super::echo::{CLOSE, FAIL, PAUSE};
+use super::echo::{CLOSE, FAIL, LOUD, PAUSE};
 use crate::fuzzing::octets::Octets;
 
 const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -80,11 +80,12 @@ impl Client {
         } else {
             vec![kind; length]
         };
-        if kind & 8 != 0 {
+        if kind >= 0xe0 {
+            if let (Some(first), false) = (payload.first_mut(), text) {
+                *first = [LOUD, PAUSE, FAIL, CLOSE][usize::from(kind >> 3 & 3)];
+            }
+        } else if kind & 8 != 0 {
             payload = input.bytes(length).to_vec();
-        }
-        if let (0xf0, Some(first), false) = (kind & 0xf0, payload.first_mut(), text) {
-            *first = [PAUSE, PAUSE, FAIL, CLOSE][usize::from(kind & 3)];
         }
         let opcode = match (self.message, text) {
             (Some(_), _) => 0,

@@ -8,11 +8,15 @@ use switchboard::{Closing, Failure, TimerId};
 
 use crate::{CloseCode, Closed, Handler, Message, Peer};
 
-/// The first byte of a binary message that has the application do more than to repeat it.
+/// The first byte of a binary message that has the application do something else than to repeat it: answer at length,
+/// repeat it and pause, fail, close.
+pub(super) const LOUD: u8 = 0xfe;
 pub(super) const PAUSE: u8 = 0xfd;
 pub(super) const FAIL: u8 = 0xfb;
 pub(super) const CLOSE: u8 = 0xfa;
 
+/// What the application has to say at length.
+pub(super) const LOUD_ANSWER: [u8; 600] = [LOUD; 600];
 /// How long the application pauses.
 pub(super) const PAUSE_TIME: Duration = Duration::from_millis(10);
 /// What the application closes with.
@@ -21,6 +25,8 @@ pub(super) const CLOSED_BY_HANDLER: u16 = 4000;
 /// What the application saw.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// It is to pause as soon as it is open.
+    pub(super) pauses_first: Cell<bool>,
     pub(super) opened: Cell<bool>,
     pub(super) paused: Cell<bool>,
     /// The end it was told: the code, whether by the peer, whether clean.
@@ -35,11 +41,20 @@ impl Echo {
         assert!(self.0.opened.get(), "a callback before on_open");
         assert_eq!(*self.0.closed.borrow(), None, "a callback after on_close");
     }
+
+    fn pause(&self, peer: &mut Peer<'_, '_>) {
+        peer.pause_reading();
+        peer.set_timer(PAUSE_TIME);
+        self.0.paused.set(true);
+    }
 }
 
 impl Handler for Echo {
-    fn on_open(&mut self, _: &mut Peer<'_, '_>) -> Result<(), Failure> {
+    fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
         assert!(!self.0.opened.replace(true), "on_open twice");
+        if self.0.pauses_first.get() {
+            self.pause(peer);
+        }
         Ok(())
     }
 
@@ -49,14 +64,13 @@ impl Handler for Echo {
         match message {
             Message::Binary([FAIL, ..]) => return Err(Failure::caller("told to")),
             Message::Binary([CLOSE, ..]) => return peer.close(CloseCode(CLOSED_BY_HANDLER), ""),
+            Message::Binary([LOUD, ..]) => peer.binary(&LOUD_ANSWER),
             Message::Binary([PAUSE, ..]) => {
-                peer.pause_reading();
-                peer.set_timer(PAUSE_TIME);
-                self.0.paused.set(true);
+                self.pause(peer);
+                peer.send(message);
             }
-            _ => {}
+            message => peer.send(message),
         }
-        peer.send(message);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::echo::{CLOSE, CLOSED_BY_HANDLER, FAIL};
+use super::echo::{CLOSE, CLOSED_BY_HANDLER, FAIL, LOUD, LOUD_ANSWER};
 use crate::Settings;
 use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::handshake::{Verdict, end_of_head, judge};
@@ -66,6 +66,15 @@ impl Model {
         if self.stage == Stage::Open {
             self.expected.push_back((OpCode::Close, code.to_be_bytes().to_vec()));
             self.stage = Stage::Closing(code);
+        }
+    }
+
+    /// Whether the server has no reason to hold a byte, once its output is taken.
+    pub(super) fn holds_nothing(&self) -> bool {
+        match self.stage {
+            Stage::Open => self.unread.is_empty() && self.message.is_none(),
+            Stage::Failed(_) | Stage::ClosedByPeer(_) => true,
+            _ => false,
         }
     }
 
@@ -162,6 +171,7 @@ impl Model {
         match payload[..] {
             [FAIL, ..] if !text => drop(self.fail(1011)),
             [CLOSE, ..] if !text => self.close(CLOSED_BY_HANDLER),
+            [LOUD, ..] if !text => self.expected.push_back((OpCode::Binary, LOUD_ANSWER.to_vec())),
             _ => self.expected.push_back((if text { OpCode::Text } else { OpCode::Binary }, payload)),
         }
     }

@@ -62,6 +62,7 @@ impl Run {
             ..Limits::default()
         };
         let (seen, settings) = (Rc::<Seen>::default(), Rc::new(settings));
+        seen.pauses_first.set(choices & 2 != 0);
         let protocol = WebSocket::with_settings(Echo(Rc::clone(&seen)), &settings);
         Self {
             harness: Harness::with_limits(protocol, limits),
@@ -180,6 +181,8 @@ impl Run {
         if self.is_prompt() {
             assert_eq!(self.model.expected, [], "these are missing, at {:?}", self.model.stage);
             assert!(self.posts.is_empty() || self.model.stage != Stage::Open, "missing: {:?}", self.posts);
+            let held = self.harness.core().held_bytes();
+            assert!(held == 0 || !self.model.holds_nothing(), "{held} bytes are held for nothing");
             let ended = matches!(self.model.stage, Stage::Failed(_) | Stage::ClosedByPeer(_));
             assert!(!ended || self.reset || self.harness.saw_eof(), "no end at {:?}", self.model.stage);
         }
