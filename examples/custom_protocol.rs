@@ -77,7 +77,7 @@ fn serve(address: SocketAddr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use switchboard::testkit::Harness;
+    use switchboard::testkit::{Harness, Script, check_conformance};
     use switchboard::{Blame, CloseReason};
 
     use super::*;
@@ -91,6 +91,15 @@ mod tests {
             harness.feed(&sent[cut..]);
             assert_eq!(harness.take_sent(), b"\0\0\0\x05HELLO\0\0\0\0\0\0\0\x02ME", "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn it_conforms() {
+        let script = Script::new()
+            .send(b"\0\0\0\x05hello\0\0\0\0\0\0\0\x02me")
+            .expect_sent(b"\0\0\0\x05HELLO\0\0\0\0\0\0\0\x02ME")
+            .send(b"\0\0\0\x01!\0\x01\0\x01 too long");
+        println!("{}", check_conformance(|| Shout, &script));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Connection<S> {
 #[derive(Default)]
 struct Backlog {
     outbox: Outbox,
+    /// How much of that was made of input, at most.
+    answers: usize,
     /// Why the connection ends when the output is written.
     then: Option<CloseReason>,
     /// Bytes discarded while output waits, or while it lingers.
@@ -123,7 +125,7 @@ impl<S: Stream> Connection<S> {
         callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
     ) -> Status {
         let outcome = self.call(core, &mut shop.out, callback);
-        self.settle(core, shop, outcome)
+        self.settle(core, shop, outcome, false)
     }
 
     /// As [`visit`](Self::visit), for callers that want something back.
@@ -154,7 +156,7 @@ impl<S: Stream> Connection<S> {
 
     /// Hands over the letters that are in the mailbox now, unless the connection can't take them.
     pub(crate) fn deliver_mail(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        if !self.is_open() || self.link.flags.contains(Flag::HELD) {
+        if !self.is_open() || self.link.flags.contains(Flag::SLOW) {
             return Status::Alive; // delivered when it opens, or when its output has drained
         }
         let mut outcome = Outcome::GoOn;
@@ -166,7 +168,7 @@ impl<S: Stream> Connection<S> {
                 break;
             }
         }
-        let status = self.settle(core, shop, outcome);
+        let status = self.settle(core, shop, outcome, false);
         self.expect_mail(core);
         status
     }
@@ -176,7 +178,7 @@ impl<S: Stream> Connection<S> {
         let id = self.link.id;
         if let Some(slot) = core.registry.get_mut(id)
             && slot.mailbox.len() > 0
-            && !self.link.flags.contains(Flag::HELD)
+            && !self.link.flags.contains(Flag::SLOW)
         {
             core.post_office.visit(&mut slot.mailbox, id);
         }
@@ -191,7 +193,7 @@ impl<S: Stream> Connection<S> {
     pub(crate) fn on_ready(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::QUEUED);
         if self.may_reoffer() {
-            let status = self.settle(core, shop, Outcome::GoOn);
+            let status = self.settle(core, shop, Outcome::GoOn, true);
             if status != Status::Alive {
                 return status;
             }
@@ -262,9 +264,10 @@ impl<S: Stream> Connection<S> {
         if self.link.flags.contains(Flag::PEER_FIRST) { CloseReason::Peer } else { CloseReason::Local }
     }
 
-    /// Carries out what a visit's callbacks asked for: switch, re-offer, output, close.
+    /// Carries out what a visit's callbacks asked for: switch, re-offer, output, close. `answers`: they were given
+    /// input.
     #[cold]
-    fn settle(&mut self, core: &mut Core, shop: &mut Workshop, mut outcome: Outcome) -> Status {
+    fn settle(&mut self, core: &mut Core, shop: &mut Workshop, mut outcome: Outcome, mut answers: bool) -> Status {
         let mut switches = 0;
         let mut offered = false;
         let mut unread = self.tail_len();
@@ -278,7 +281,7 @@ impl<S: Stream> Connection<S> {
                     self.switch(core, &mut shop.out, to)
                 };
             } else if self.may_reoffer() && !offered {
-                offered = true;
+                (offered, answers) = (true, true);
                 outcome = self.offer(core, &mut shop.out);
             } else {
                 break;
@@ -291,7 +294,7 @@ impl<S: Stream> Connection<S> {
             shop.out.clear();
             return self.abort(core, corked);
         }
-        if let Err(reason) = self.flush(core, shop) {
+        if let Err(reason) = self.flush(core, shop, answers) {
             // A protocol's failure says more than that its last words could not be written.
             return match outcome {
                 Outcome::Close(first @ (CloseReason::Failure(_) | CloseReason::Limit(_))) => self.broke(core, first),

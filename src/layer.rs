@@ -241,7 +241,7 @@ impl<L: Layer<P>, P: Protocol> Protocol for Layered<L, P> {
 
     #[inline]
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        (self.inner.offered, self.inner.fresh) = (false, false);
+        self.inner.begin_offer();
         let result = self.layer.on_data(cx, input, &mut self.inner);
         let result = result.and_then(|()| self.inner.offer_again(cx));
         self.after(cx, result)

@@ -36,7 +36,8 @@ impl Flag {
     pub(crate) const NONE: Self = Self(0);
     /// The protocol paused reading.
     pub(crate) const PAUSED: Self = Self(1);
-    /// Reading waits because the peer does not take its output; accepting, because the loop is full.
+    /// Reading waits because the peer does not take the answers to what was read before; accepting, because
+    /// the loop is full.
     pub(crate) const HELD: Self = Self(1 << 1);
     /// Reading was resumed: the unconsumed rest is to be offered again.
     pub(crate) const REOFFER: Self = Self(1 << 2);
@@ -67,6 +68,8 @@ impl Flag {
     pub(crate) const LINGERING: Self = Self(1 << 14);
     /// A layer inside holds unconsumed bytes of its own: re-offers concern it too.
     pub(crate) const INNER_TAIL: Self = Self(1 << 15);
+    /// Letters wait because the peer does not take its output.
+    pub(crate) const SLOW: Self = Self(1 << 16);
 
     #[inline]
     pub(crate) fn contains(self, other: Self) -> bool {
@@ -76,6 +79,12 @@ impl Flag {
     #[inline]
     pub(crate) fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Those of `others` that are in it.
+    #[inline]
+    pub(crate) fn only(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     #[inline]

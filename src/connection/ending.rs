@@ -40,7 +40,7 @@ impl<S: Stream> Connection<S> {
         }
         self.link.flags.insert(Flag::CLOSING);
         // Nothing but `on_close` follows for the protocol; input is discarded from here on.
-        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::REOFFER | Flag::DRAIN_OWED);
+        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::SLOW | Flag::REOFFER | Flag::DRAIN_OWED);
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
         core.retire(&self.link);
         self.drop_tail(core);
@@ -53,7 +53,7 @@ impl<S: Stream> Connection<S> {
 
     /// Everything is written: `on_close`, a FIN, and a wait for the peer's.
     pub(super) fn end_in_order(&mut self, core: &mut Core, reason: CloseReason) -> Status {
-        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::CLOSING);
+        self.link.flags.remove(Flag::PAUSED | Flag::HELD | Flag::SLOW | Flag::CLOSING);
         self.tell_close(core, reason);
         if self.link.flags.contains(Flag::EOF) || core.limits.linger.is_zero() {
             return Status::Gone { abort: false };

@@ -80,7 +80,7 @@ impl<S: Stream> Connection<S> {
             return if shop.out.is_empty() || self.write_at_once(core, shop) {
                 Status::Alive
             } else {
-                self.settle(core, shop, Outcome::GoOn)
+                self.settle(core, shop, Outcome::GoOn, true)
             };
         }
         let (left, awaited) = (input.len(), input.awaited());
@@ -89,7 +89,7 @@ impl<S: Stream> Connection<S> {
             let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
             outcome = self.keep_tail(core, tail, left, awaited, outcome);
         }
-        self.settle(core, shop, outcome)
+        self.settle(core, shop, outcome, true)
     }
 
     /// Takes note of a read. One that drained the socket ends its readiness, unless the end of the
@@ -139,7 +139,7 @@ impl<S: Stream> Connection<S> {
         };
         self.note_read(core, count, count < wanted && shop.short_means_drained);
         let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
-        self.settle(core, shop, outcome)
+        self.settle(core, shop, outcome, true)
     }
 
     /// Keeps what was not consumed for the next time, within the limits.
@@ -218,7 +218,7 @@ impl<S: Stream> Connection<S> {
             self.link.flags.insert(Flag::PEER_FIRST);
         }
         let outcome = self.tell_eof(core, &mut shop.out);
-        self.settle(core, shop, outcome)
+        self.settle(core, shop, outcome, true)
     }
 
     /// Tells the protocol of the half-close, with what it never consumed.

@@ -30,8 +30,9 @@ impl<S: Stream> Connection<S> {
         true
     }
 
-    /// Writes a visit's output; what the system does not take waits in the connection's backlog.
-    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop) -> Result<(), CloseReason> {
+    /// Writes a visit's output; what the system does not take waits in the connection's backlog. `answers`:
+    /// it was made of input.
+    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, answers: bool) -> Result<(), CloseReason> {
         if shop.out.is_empty() {
             return Ok(());
         }
@@ -47,21 +48,27 @@ impl<S: Stream> Connection<S> {
         if added > 0 {
             let backlog = self.backlog.get_or_insert_default();
             backlog.outbox.append(&mut shop.out);
-            let wanted = backlog.outbox.len();
+            backlog.answers += if answers { added } else { 0 };
             core.charge(0, added).map_err(CloseReason::Limit)?;
-            self.hold_reading(core, wanted)?;
+            self.hold_back(core)?;
         }
         shop.out.clear();
         Ok(())
     }
 
-    /// The backlog has grown to `wanted` bytes: see to it that it does not grow for ever.
-    fn hold_reading(&mut self, core: &mut Core, wanted: usize) -> Result<(), CloseReason> {
+    /// The backlog has grown: see to it that it does not grow for ever. Who does not take the answers is not
+    /// asked for more; but what a protocol sends of itself holds nobody's input back, or two large messages that
+    /// cross would stand still for ever.
+    fn hold_back(&mut self, core: &mut Core) -> Result<(), CloseReason> {
+        let (wanted, answers) = self.backlog.as_ref().map_or((0, 0), |backlog| (backlog.outbox.len(), backlog.answers));
         let limit = core.limits.send_buffer;
         if wanted > limit {
             return Err(CloseReason::Limit(LimitExceeded::SendBuffer { wanted, limit }));
         }
         if wanted > core.limits.high_water {
+            self.link.flags.insert(Flag::SLOW);
+        }
+        if answers > core.limits.high_water {
             self.link.flags.insert(Flag::HELD);
         }
         if core.timers.find(self.link.timers, LOOP_DEPTH).is_none() {
@@ -84,6 +91,7 @@ impl<S: Stream> Connection<S> {
         core.held -= before - after;
         if let Some(backlog) = &mut self.backlog {
             backlog.outbox = outbox;
+            backlog.answers = backlog.answers.min(after);
         }
         if let Err(error) = result {
             return self.broke_by(core, error);
@@ -93,8 +101,8 @@ impl<S: Stream> Connection<S> {
         {
             core.timers.postpone(timer, core.now + core.limits.write_stall);
         }
-        if after <= core.limits.low_water && self.link.flags.contains(Flag::HELD) {
-            self.link.flags.remove(Flag::HELD);
+        if after <= core.limits.low_water && self.link.flags.intersects(Flag::HELD | Flag::SLOW) {
+            self.link.flags.remove(Flag::HELD | Flag::SLOW);
             self.expect_mail(core);
         }
         self.after_output(core)

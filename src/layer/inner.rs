@@ -21,24 +21,41 @@ pub struct Inner<P> {
     /// It has finished: it sends no more.
     finished: bool,
     opened: bool,
-    /// It was told of the peer's half-close.
-    eof_told: bool,
     /// Its `has_room` said no.
     drain_owed: bool,
-    /// It took over from another and is still to be offered what is unread, and told what that
-    /// one was told.
-    took_over: bool,
-    /// It took over during the layer's `on_data` that is under way: the next offers it what is unread.
-    pub(super) fresh: bool,
-    /// It has paused reading, and is to be told of the peer's half-close when it resumes.
-    eof_waits: bool,
-    /// It was offered what is kept for it during the layer's `on_data` that is under way.
-    pub(super) offered: bool,
+    takeover: Takeover,
+    eof: Eof,
+    /// It was offered what is unread during the layer's `on_data` that is under way.
+    offered: bool,
+    /// It, or somebody further in, keeps bytes for a protocol of its own: a re-offer is for that one, too.
+    holds: bool,
     pub(super) seals: bool,
     switches: u8,
     /// What it declared by `hold`: apart from what the layer did.
     held: usize,
     reserve: Option<Box<Reserve>>,
+}
+
+/// Whether the inner protocol has taken over from another and is still to be offered what is unread, and
+/// told what that one was told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takeover {
+    /// It is not, or no more.
+    Done,
+    /// It took over in the callback that is under way, or since the layer's last `on_data`.
+    Fresh,
+    /// Now, unless it has paused reading.
+    Due,
+}
+
+/// What the inner protocol knows of the peer's half-close.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Eof {
+    /// There was none.
+    None,
+    /// It is to be told, behind what is unread.
+    Waits,
+    Told,
 }
 
 enum Slot<P> {
@@ -70,12 +87,11 @@ impl<P: Protocol> Inner<P> {
             ended: false,
             finished: false,
             opened: false,
-            eof_told: false,
             drain_owed: false,
-            took_over: false,
-            fresh: false,
-            eof_waits: false,
+            takeover: Takeover::Done,
+            eof: Eof::None,
             offered: false,
+            holds: false,
             seals: false,
             switches: 0,
             held: 0,
@@ -163,14 +179,16 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         }
         let before = input.len();
-        // Empty input is a re-offer for somebody further in; who has just taken over is no such one.
-        if before > 0 || !self.took_over {
+        self.offered = true;
+        // Empty input is a re-offer for somebody further in.
+        if before > 0 || self.holds {
+            self.holds = false; // whoever still does says so again
             self.call(cx, |protocol, cx| protocol.on_data(cx, input))?;
         }
         if input.len() < before {
             self.switches = 0;
         }
-        if self.took_over && !self.fresh { self.catch_up(cx, input) } else { Ok(()) }
+        if self.is_up_to_date() { Ok(()) } else { self.bring_up_to_date(cx, input) }
     }
 
     /// Tells the inner protocol that the peer will send no more, with the layer's own rest.
@@ -183,8 +201,12 @@ impl<P: Protocol> Inner<P> {
             self.asked = self.asked.max(Requests::Close);
             return Ok(());
         }
-        self.eof_told = true;
-        self.call(cx, |protocol, cx| protocol.on_eof(cx, rest))
+        self.eof = Eof::Waits;
+        if self.takeover == Takeover::Done {
+            return self.bring_up_to_date(cx, rest);
+        }
+        self.takeover = Takeover::Due;
+        self.on_data(cx, rest)
     }
 
     /// A timer of the inner protocol, or of one inside it.
@@ -297,8 +319,9 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         }
         let before = if self.finished { Requests::Finish } else { Requests::None };
-        let drain_owed = cx.link.flags.contains(Flag::DRAIN_OWED);
-        cx.link.flags.remove(Flag::DRAIN_OWED);
+        let said_inside = Flag::DRAIN_OWED | Flag::INNER_TAIL;
+        let said_outside = cx.link.flags.only(said_inside);
+        cx.link.flags.remove(said_inside);
         std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         let seals = self.seals;
         if seals {
@@ -326,9 +349,8 @@ impl<P: Protocol> Inner<P> {
         let asked = inside.requests;
         std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         self.drain_owed |= cx.link.flags.contains(Flag::DRAIN_OWED);
-        if drain_owed {
-            cx.link.flags.insert(Flag::DRAIN_OWED);
-        }
+        self.holds |= cx.link.flags.contains(Flag::INNER_TAIL);
+        cx.link.flags.insert(said_outside);
         if asked == before && result.is_ok() && cx.core.switch.is_none() && !seals {
             return Ok(());
         }

@@ -56,7 +56,9 @@ impl fmt::Display for Conformance {
 ///   always the same), and one byte at a time; in one go, and with [time](Script::pause) between the pieces;
 /// - with reads that give one byte, and `WouldBlock` in between;
 /// - with a peer that takes the output up to each byte and the rest later, that takes it one byte at a
-///   time, with `WouldBlock` in between, or that takes nothing until a step has come to rest.
+///   time, with `WouldBlock` in between, or that takes nothing until a step has come to rest; each of these also
+///   with a [`high_water`](crate::Limits::high_water) of 32 bytes, so that [`has_room`](crate::Context::has_room) often
+///   says no.
 ///
 /// At each byte of the input the conversation breaks off: the peer half-closes, in an event of its own and in
 /// that of the bytes before it, which must come to the same; it resets the connection; the loop
@@ -107,9 +109,15 @@ pub fn check_conformance<P: Protocol>(protocol: impl FnMut() -> P, script: &Scri
     aloud(|| {
         with_context(
             || Check { protocol, script: script.clone(), done: Conformance::default() }.run(),
-            |text| format!("{name} does not conform: {text}"),
+            |text| blame(name, text),
         )
     })
+}
+
+/// A complaint about a protocol, which is named once.
+fn blame(name: &str, text: &str) -> String {
+    let text = text.strip_prefix(name).map_or(text, |rest| rest.trim_start_matches([',', ' ']));
+    format!("{name} does not conform: {text}")
 }
 
 struct Check<F> {

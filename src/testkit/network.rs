@@ -257,6 +257,13 @@ impl Peer {
         self.state.borrow_mut().streams[self.index].interrupts = calls;
     }
 
+    /// Forgets what is left of the cuts.
+    pub(super) fn forget_cuts(&self) {
+        let stream = &mut self.state.borrow_mut().streams[self.index];
+        stream.read_sizes.clear();
+        stream.write_sizes.clear();
+    }
+
     /// What the loop has written and was not taken yet.
     #[must_use]
     pub fn received(&self) -> Vec<u8> {

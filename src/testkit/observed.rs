@@ -25,6 +25,7 @@ pub(super) struct Observed {
     protocol: Box<dyn Protocol>,
     watch: Rc<Watch>,
     stage: Stage,
+    eof_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,17 @@ enum Stage {
     /// Failed, closed or aborted: `on_close` is to follow.
     Ended,
     Closed,
+}
+
+impl Stage {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::New => "before its on_open",
+            Self::Open => "open already",
+            Self::Ended => "after it failed or closed",
+            Self::Closed => "after its on_close",
+        }
+    }
 }
 
 /// What is seen of a connection's protocols.
@@ -63,7 +75,7 @@ impl Observed {
 
     fn watched(protocol: Box<dyn Protocol>, watch: Rc<Watch>) -> Self {
         watch.stage.set(Some(Stage::New));
-        Self { protocol, watch, stage: Stage::New }
+        Self { protocol, watch, stage: Stage::New, eof_told: false }
     }
 
     /// One callback, of which `consumed` says how many bytes of input it has consumed.
@@ -94,7 +106,12 @@ impl Observed {
         let opens = callback == "on_open";
         let in_order = if opens { self.stage == Stage::New } else { self.stage == Stage::Open };
         let name = self.watch.name;
-        assert!(in_order, "{callback} was called on a {:?} {name}: the fault of what calls it", self.stage);
+        assert!(in_order, "{callback} was called on {name} ({}): the fault of what calls it", self.stage.in_words());
+        assert!(
+            !(callback == "on_eof" && self.eof_told),
+            "on_eof was called twice on {name}: the fault of what calls it"
+        );
+        self.eof_told |= callback == "on_eof";
         // A layer asks for a drain on its own account in between, so what is owed is owed until it comes.
         let owed = if opens || callback == "on_drain" { self.watch.drain_owed.take() } else { true };
         assert!(owed || opens, "on_drain was called on {name}, whose has_room() did not say no");
@@ -109,14 +126,14 @@ impl Observed {
         self.watch.stage.set(Some(stage));
     }
 
-    /// What is watched there; the protocol itself where that is further in.
-    fn unwatched(protocol: Box<dyn Protocol>) -> Box<dyn Protocol> {
+    /// What is watched there; `Err` gives back what is not.
+    fn unwatched(protocol: Box<dyn Protocol>) -> Result<Box<dyn Protocol>, Box<dyn Protocol>> {
         let any: &dyn Any = &*protocol;
         if !any.is::<Self>() {
-            return protocol;
+            return Err(protocol);
         }
         let any: Box<dyn Any> = protocol;
-        any.downcast::<Self>().map_or_else(|_| unreachable!("it was looked at"), |observed| observed.protocol)
+        any.downcast::<Self>().map_or_else(|_| unreachable!("it was looked at"), |observed| Ok(observed.protocol))
     }
 
     /// Sees to it that who takes over is watched, too.
@@ -126,7 +143,11 @@ impl Observed {
         let to = match to {
             SwitchTo::Replace(new) => SwitchTo::Replace(Box::new(Self::watched(new, watch))),
             SwitchTo::Wrap(wrap) => {
-                SwitchTo::Wrap(Box::new(move |old| Box::new(Self::watched(wrap(Self::unwatched(old)), watch))))
+                self.enter(Stage::New); // it is opened again where it lives on
+                SwitchTo::Wrap(Box::new(move |old| match Self::unwatched(old) {
+                    Ok(old) => Box::new(Self::watched(wrap(old), watch)),
+                    Err(around_this) => wrap(around_this),
+                }))
             }
         };
         cx.core.switch = Some((depth, to));

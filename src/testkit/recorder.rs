@@ -175,7 +175,18 @@ impl FlightRecorder {
 /// A protocol whose [`FlightRecorder`] is on.
 ///
 /// To the connection it is the protocol itself. A [switch](Context::switch_to) replaces what is recorded, not the
-/// recorder.
+/// recorder. Whoever asks the loop for the protocol of a connection asks for this type:
+///
+/// ```
+/// use switchboard::testkit::{FlightRecorder, Harness, Recorded};
+/// use switchboard_echo::TcpEcho;
+///
+/// let recorder = FlightRecorder::new("flights", 64 << 10);
+/// let mut harness = Harness::new(recorder.around(TcpEcho));
+/// harness.feed(b"hello");
+/// let recorded = harness.protocol::<Recorded<TcpEcho>>().unwrap();
+/// assert_eq!(recorded.recording().to_string(), "feed \"hello\"\nrecorded: sent \"hello\"\n");
+/// ```
 pub struct Recorded<P> {
     layered: Layered<Tape, P>,
     recorder: FlightRecorder,

@@ -6,6 +6,12 @@ use std::time::Duration;
 use super::transcript::Escaped;
 
 /// One thing that happens to a connection.
+///
+/// ```
+/// use switchboard::testkit::Operation;
+///
+/// assert_eq!(Operation::Feed(b"PING 1\n".to_vec()).to_string(), r#"feed "PING 1\n""#);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -24,13 +30,13 @@ pub enum Operation {
     Jump(Duration),
     /// What is due now fires. In a recording: a timer of the protocol fired here.
     Timer,
-    /// Time passes until the next thing is due.
+    /// Time passes until the protocol's next timer is due, if it has one.
     NextTimer,
     /// The peer takes this many more bytes, and then none; `usize::MAX`: any number.
     Window(usize),
-    /// The next reads give at most this many bytes each; 0 stands for `WouldBlock`.
+    /// The next reads give at most this many bytes each; 0 stands for `WouldBlock`. A `Jump` and a `Window` end that.
     CutReads(Vec<u8>),
-    /// The next writes take at most this many bytes each; 0 stands for `WouldBlock`.
+    /// The next writes take at most this many bytes each; 0 stands for `WouldBlock`. A `Jump` and a `Window` end that.
     CutWrites(Vec<u8>),
     /// A [message](crate::Message::Bytes) is posted to the connection.
     Post(Vec<u8>),
@@ -165,7 +171,7 @@ impl fmt::Display for Operation {
             Self::Advance(by) => write!(f, "advance by {by:?}"),
             Self::Jump(by) => write!(f, "jump by {by:?}"),
             Self::Timer => f.write_str("what is due fires"),
-            Self::NextTimer => f.write_str("advance to what is due next"),
+            Self::NextTimer => f.write_str("advance to the next timer"),
             Self::Window(usize::MAX) => f.write_str("the peer takes everything"),
             Self::Window(window) => write!(f, "the peer takes {window} bytes"),
             Self::CutReads(sizes) => write!(f, "reads of at most {sizes:?}"),

@@ -56,8 +56,8 @@ impl Trial {
             connections: 64,
             receive_buffer: 256 * KIB,
             send_buffer: 1024 * KIB,
-            high_water: 16 * KIB,
-            low_water: 4 * KIB,
+            high_water: KIB,
+            low_water: KIB / 4,
             loop_memory: 2048 * KIB,
             read_budget: 4 * KIB,
             mailbox: 64,
@@ -218,11 +218,14 @@ impl Trial {
     }
 
     /// Ends the run: the peer takes all output and half-closes; a protocol that goes on all the same
-    /// is told to shut down; what lingers runs out. Then nothing may be left.
+    /// has its time, then is told to shut down; what lingers runs out. Then nothing may be left.
     pub(super) fn end(mut self) -> Outcome {
         self.set_window(usize::MAX);
         if !self.finished {
             self.eof();
+        }
+        if self.is_open() {
+            self.be_silent(); // what it waits for may come yet
         }
         if self.is_open() {
             self.shutdown(GRACE);

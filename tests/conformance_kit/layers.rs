@@ -103,7 +103,7 @@ fn a_layer_that_changes_every_byte_passes() {
 #[test]
 fn a_layer_that_changes_bytes_otherwise_than_its_peer_is_caught() {
     let said = panic_of(|| check_layer(|probe| Layered::new(Cipher::default(), probe), &Script::new()).to_string());
-    assert_says(&said, &["on_open does not reach the inner protocol as it would", "expected:", "\"open\\n"]);
+    assert_says(&said, &["what the inner protocol sends does not reach the peer", "expected:", "\"open\\n"]);
 }
 
 #[test]
@@ -132,7 +132,8 @@ macro_rules! forgetful {
             }
             let said = complaint(|probe| Layered::new(Forgetful, probe));
             let what = stringify!($name).split_once("_is_").expect("the test says what").0;
-            assert_says(&said, &["Forgetful", &format!("{what} "), "the inner protocol", "with the layer around it"]);
+            let head = format!("{what} does not reach the inner protocol as it would without the layer");
+            assert_says(&said, &["Forgetful", &head, "with the layer around it"]);
         }
     };
 }
@@ -145,7 +146,7 @@ forgetful!(on_eof_is_kept, fn on_eof(&mut Context<'_>, &mut Input<'_>, &mut Inne
 forgetful!(on_drain_is_kept, fn on_drain(&mut Context<'_>, &mut Inner<P>) -> Done, Ok(()));
 forgetful!(on_message_is_kept, fn on_message(&mut Context<'_>, Message, &mut Inner<P>) -> Done, Ok(()));
 forgetful!(on_shutdown_is_kept, fn on_shutdown(&mut Context<'_>, &mut Inner<P>) -> Done, Ok(()));
-forgetful!(on_close_is_kept_when_the_inner_protocol_closes, fn on_inner_close(&mut Context<'_>), ());
+forgetful!(on_close_is_kept_after_a_close_inside, fn on_inner_close(&mut Context<'_>), ());
 
 #[test]
 fn a_half_close_is_kept() {
@@ -156,7 +157,7 @@ fn a_half_close_is_kept() {
     let said = complaint(|probe| Layered::new(Forgetful, probe));
     assert_says(
         &said,
-        &["on_eof does not reach the inner protocol", "on_close: closed by the peer", "with the layer around it"],
+        &["on_close does not reach the inner protocol", "on_close: closed by the peer", "with the layer around it"],
     );
 }
 
@@ -194,7 +195,11 @@ fn on_timer_and_on_close_are_kept_by_a_wrapper_by_hand() {
     let said = complaint(Careless::<false>);
     assert_says(
         &said,
-        &["on_open does not reach", "number 3: \"the inner protocol 0: on_close: closed by the peer\"", "nothing more"],
+        &[
+            "on_close does not reach",
+            "number 3: \"the inner protocol 0: on_close: closed by the peer\"",
+            "nothing more",
+        ],
     );
 }
 
@@ -242,5 +247,28 @@ fn bytes_are_lost_at_a_switch() {
         }
     }
     let said = complaint(|probe| Buffering(probe, Vec::new()));
-    assert_says(&said, &["a switch does not reach", "on_data \\\"say two\\\""]);
+    assert_says(&said, &["on_data does not reach the inner protocol", "(a switch)", "on_data \\\"say two\\\""]);
+}
+
+#[test]
+fn on_close_and_on_open_come_twice() {
+    struct Twice<const OPENS: bool>(LayerProbe);
+    impl<const OPENS: bool> Protocol for Twice<OPENS> {
+        fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+            self.0.on_open(cx)?;
+            if OPENS { self.0.on_open(cx) } else { Ok(()) }
+        }
+        fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            self.0.on_data(cx, input)
+        }
+        fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
+            self.0.on_close(cx, reason);
+            self.0.on_close(cx, reason);
+        }
+    }
+    assert_says(
+        &complaint(Twice::<true>),
+        &["on_open was called on", "Inspector (open already): the fault of what calls it"],
+    );
+    assert_says(&complaint(Twice::<false>), &["on_close was called twice on", "Inspector: the fault of what calls it"]);
 }

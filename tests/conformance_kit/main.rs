@@ -5,6 +5,7 @@
 mod good;
 mod layers;
 mod planted;
+mod plug_ins;
 
 use switchboard::testkit::{Script, check_conformance};
 use switchboard::{Context, Failure, Input, Protocol};

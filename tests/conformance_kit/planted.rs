@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard::testkit::{Script, note};
-use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Message, Protocol, TimerId};
 
 use crate::{answer_lines, assert_says, complaint, most_allocated};
 
@@ -265,7 +265,10 @@ fn a_drain_that_nobody_waits_for_stalls_the_conversation() {
         },
         &Script::new().send("1\n2\n3\n"),
     );
-    println!("{said}");
+    assert_says(
+        &said,
+        &["it sends something else", "expected: 9000 bytes", "got:      27000 bytes", "one byte at a time"],
+    );
 }
 
 #[test]
@@ -309,4 +312,51 @@ fn an_end_before_the_beginning() {
 fn an_end_that_forgets_to_close_is_wound_up() {
     let done = switchboard::testkit::check_conformance(|| at_the_end(|_, _| Ok(())), &Script::new().send(LINES));
     println!("{done}");
+}
+
+#[test]
+fn an_answer_that_takes_too_long_when_the_end_is_there_already() {
+    /// Answers after two letters to itself, and at the half-close not at all.
+    struct ByLetters;
+    impl Protocol for ByLetters {
+        fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+            input.take_all();
+            let id = cx.id();
+            let _ = cx.post(id, Message::user(2));
+            Ok(())
+        }
+        fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+            let id = cx.id();
+            match message.downcast::<i32>() {
+                Ok(0) => cx.send(b"answer"),
+                Ok(letters) => drop(cx.post(id, Message::user(letters - 1))),
+                Err(_) => {}
+            }
+            Ok(())
+        }
+    }
+    let said = complaint(|| ByLetters, &Script::new().send("?"));
+    let parts = ["it sends something else", "expected: 6 bytes", "got:      0 bytes"];
+    assert_says(&said, &parts);
+    assert_says(&said, &["delivery: each input in one piece, EOF after byte 1, in the event of the bytes before it"]);
+}
+
+#[test]
+fn an_end_that_comes_too_early_for_the_output() {
+    let said = complaint(
+        || {
+            planted(|cx, input| {
+                if cx.backlog() > 1 {
+                    cx.abort(); // what waits is lost
+                }
+                cx.send(input.take_all());
+                Ok(())
+            })
+        },
+        &Script::new().send("1234"),
+    );
+    assert_says(
+        &said,
+        &["it sends something else", "expected: 4 bytes", "one byte at a time, the peer taking nothing"],
+    );
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use switchboard::Time;
 use switchboard::testkit::{Fuzz, Operation, Schedule, fuzz, replay_seeds};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
@@ -132,6 +133,36 @@ fn a_flood_against_a_closed_window_is_bounded_and_answered_in_the_end() {
     ]);
     let transcript = fuzz(PingPong::default, &schedule.encode());
     assert_eq!(transcript.all_sent(), b"PONG 7\n".repeat(10_000));
+}
+
+/// How many short reads a piece uses up depends on the pieces. What was left of them once cut the input of a
+/// protocol that waits for its peer, where it stops anywhere: and the same bytes gave other answers.
+#[test]
+fn short_reads_do_not_outlast_a_change_of_the_window() {
+    let schedule = Schedule::from(vec![
+        Operation::CutReads((50..=150).collect()),
+        Operation::Feed(b"0123456789".repeat(20)),
+        Operation::Window(0),
+        Operation::Feed((0..200).collect::<Vec<u8>>().repeat(10)),
+        Operation::Close,
+        Operation::Window(usize::MAX),
+    ]);
+    fuzz(|| TcpEcho, &schedule.encode());
+}
+
+/// Output that waited leaves a deadline behind that the loop wakes for once, for nothing. Whether any waited depends on
+/// the pieces: and the same bytes were answered at another time.
+#[test]
+fn the_next_timer_is_the_protocols_own() {
+    let schedule = Schedule::from(vec![
+        Operation::CutWrites(vec![1, 0, 2]),
+        Operation::Feed(b"hello".to_vec()),
+        Operation::NextTimer,
+        Operation::NextTimer,
+        Operation::Feed(b"world".to_vec()),
+    ]);
+    let transcript = fuzz(|| TcpEcho, &schedule.encode());
+    assert!(transcript.entries().iter().all(|(at, _)| *at == Time::ZERO), "{transcript}");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore};
 use crate::flow;
-use crate::world::{Side, World, tiny};
+use crate::side::{Side, raise_stale};
+use crate::world::{World, tiny};
 
 const OUTGOING: &[Choice] = &[Establish, Refuse, Byte, End, Stale, Letter, CloseIt, AbortIt, Later, Shutdown];
 const CALLER: Reactions = Reactions {
@@ -73,7 +74,7 @@ fn accept(script: &Rc<Script>) {
         }
         Exhausted => world.network.fail_accept(world.address(), AcceptError::Exhausted(io::ErrorKind::Other.into())),
         Vanished => world.network.fail_accept(world.address(), AcceptError::Retry(io::ErrorKind::Other.into())),
-        Stale => world.network.raise(crate::world::all(listener.key())),
+        Stale => raise_stale(&world.network, listener.key()),
         _ => {
             let World { sides, network, .. } = world;
             if let Some(side) = sides.get_mut(usize::from(choice == OtherEnd)) {

@@ -8,7 +8,8 @@ use switchboard::testkit::{MemoryDriver, Network};
 use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore, replay};
-use crate::world::{Side, World, tiny};
+use crate::side::Side;
+use crate::world::{World, tiny};
 
 /// One connection that listens to `reactions`, in a world that does `actions`. Its window is closed
 /// from the beginning if `shut`.

@@ -9,7 +9,8 @@ use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore, replay};
 use crate::flow::act;
-use crate::world::{Side, World, tiny};
+use crate::side::Side;
+use crate::world::{World, tiny};
 
 const MASK: u8 = 0x55;
 const GREETING: &[u8] = b"?";

@@ -7,7 +7,8 @@ use switchboard::testkit;
 use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore};
-use crate::world::{Side, World, tiny};
+use crate::side::Side;
+use crate::world::{World, tiny};
 
 const ACTIONS: &[Choice] = &[Byte, Letter, Open, End, CloseIt, OtherByte, OtherLetter, OtherOpen, OtherEnd, OtherReset];
 const REACTIONS: Reactions = Reactions {

@@ -28,4 +28,5 @@ mod explorer;
 mod flow;
 mod layers;
 mod letters;
+mod side;
 mod world;

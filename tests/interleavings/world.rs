@@ -1,16 +1,15 @@
-//! A loop on the network in memory with one or two connections, and what must hold of it after
-//! each turn, at rest, and in the end.
+//! A loop on the network in memory, with connections, and what must hold of it after each turn and
+//! in the end.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use switchboard::driver::Ready;
 use switchboard::testkit::{MemoryDriver, Network, Peer};
 use switchboard::{Core, EventLoop, Limits, Protocol, Time};
 
-use crate::actor::{Ended, Notes};
 use crate::explorer::{Choice, Script};
+use crate::side::Side;
 
 /// Turns that may pass without anything happening before the loop is said to spin. One is taken for
 /// who was on the ready list and has no need of it any more.
@@ -38,176 +37,6 @@ pub(crate) fn tiny() -> Limits {
         connect_timeout: Duration::from_millis(50),
         ..Limits::default()
     }
-}
-
-/// One connection: its far end, and what its protocols noted.
-pub(crate) struct Side {
-    pub(crate) peer: Option<Peer>,
-    pub(crate) notes: Notes,
-    sent: usize,
-    finished: bool,
-    reset: bool,
-    /// What the bytes on the wire are changed by.
-    mask: u8,
-    /// Bytes on the wire before the first that the protocol sees.
-    preamble: Vec<u8>,
-    /// Time has passed, so it may have taken too long.
-    waited: bool,
-    /// An outgoing connection whose fate is open.
-    undecided: bool,
-}
-
-impl Side {
-    pub(crate) fn new(peer: Option<Peer>, notes: &Notes) -> Self {
-        Self {
-            peer,
-            notes: notes.clone(),
-            sent: 0,
-            finished: false,
-            reset: false,
-            mask: 0,
-            preamble: Vec::new(),
-            waited: false,
-            undecided: false,
-        }
-    }
-
-    pub(crate) fn outgoing(self) -> Self {
-        Self { undecided: true, ..self }
-    }
-
-    pub(crate) fn masked(self, mask: u8, preamble: &[u8]) -> Self {
-        Self { mask, preamble: preamble.to_vec(), ..self }
-    }
-
-    fn send(&mut self, count: usize) {
-        let Some(peer) = &self.peer else { return };
-        if self.finished || self.reset {
-            return;
-        }
-        let numbered = (self.sent..self.sent + count).map(|number| number as u8 ^ self.mask);
-        let bytes = std::mem::take(&mut self.preamble).into_iter().chain(numbered).collect::<Vec<_>>();
-        peer.send(&bytes);
-        self.sent += count;
-    }
-
-    /// Does what the choice says to this connection's far end; false if that is nothing of its.
-    pub(crate) fn act(&mut self, choice: Choice, network: &Network) -> bool {
-        match choice {
-            Choice::Byte | Choice::OtherByte => self.send(1),
-            Choice::Flood => self.send(5),
-            _ => {
-                let Some(peer) = self.peer.clone() else { return false };
-                return self.act_on(&peer, choice, network);
-            }
-        }
-        true
-    }
-
-    fn act_on(&mut self, peer: &Peer, choice: Choice, network: &Network) -> bool {
-        match choice {
-            Choice::End | Choice::OtherEnd => {
-                self.finished = true;
-                peer.finish();
-            }
-            Choice::Reset | Choice::OtherReset => {
-                self.reset = true;
-                peer.reset();
-            }
-            Choice::Shut => peer.set_window(0),
-            Choice::Crack => peer.set_window(1),
-            Choice::Gap => peer.set_window(2),
-            Choice::Open | Choice::OtherOpen => peer.set_window(usize::MAX),
-            Choice::CutRead => peer.cut_reads([1]),
-            Choice::BlockRead => peer.cut_reads([0]),
-            Choice::CutWrite => peer.cut_writes([1]),
-            Choice::BlockWrite => peer.cut_writes([0]),
-            Choice::Stale => {
-                if let Some(id) = peer.id() {
-                    network.raise(all(id.key()));
-                }
-            }
-            Choice::Bygone => {
-                if let Some(id) = peer.id() {
-                    let gone = Ready { read_closed: true, error: true, ..all(id.key() ^ 1 << 32) };
-                    network.raise(gone);
-                }
-            }
-            Choice::Establish if self.undecided => {
-                self.undecided = false;
-                peer.establish();
-            }
-            Choice::Refuse if self.undecided => {
-                self.undecided = false;
-                self.notes.borrow_mut().cut = true;
-                peer.refuse(std::io::ErrorKind::ConnectionRefused);
-            }
-            Choice::Establish | Choice::Refuse => {}
-            _ => return false,
-        }
-        true
-    }
-
-    /// What must hold when the loop has nothing to do at this time.
-    fn check_at_rest(&self, limits: &Limits) {
-        let facts = self.notes.borrow();
-        let Some(peer) = &self.peer else { return };
-        if facts.opened == 0 || facts.closed > 0 || facts.ending.is_some() || facts.cut {
-            return;
-        }
-        let received = peer.received();
-        assert!(received.iter().map(|byte| byte ^ self.mask).eq(facts.said[..received.len()].iter().copied()));
-        let backlog = facts.said.len() - received.len();
-        if backlog <= limits.low_water {
-            assert!(!facts.drain_owed, "a drain is lost: {backlog} bytes wait");
-            assert_eq!(facts.letters.len(), facts.posted, "a letter is lost");
-            let here = self.sent - facts.consumed - peer.unread();
-            let idle = facts.paused || facts.eof || here == 0;
-            assert!(idle || !facts.reoffer, "what was left is not offered again");
-            assert!(idle || here == facts.left || here < facts.awaited, "{here} bytes are here, not offered");
-            assert!(facts.paused || peer.unread() == 0, "a read is lost: {} bytes wait", peer.unread());
-            assert!(facts.paused || !self.finished || facts.eof, "the half-close is lost");
-        }
-    }
-
-    /// What must hold of a connection that has ended, after the world was kind to it.
-    fn check_end(&self) {
-        let facts = self.notes.borrow();
-        if facts.cut && facts.id.is_none() && facts.opened + facts.closed == 0 {
-            return; // never accepted
-        }
-        assert_eq!(facts.closed, 1, "on_close once, and only once");
-        let Some(peer) = &self.peer else { return };
-        assert!(peer.is_closed(), "the connection was not closed");
-        let received = peer.received().iter().map(|byte| byte ^ self.mask).collect::<Vec<_>>();
-        assert!(facts.said.starts_with(&received), "what arrived was not said: {received:?} of {:?}", facts.said);
-        let Some(ended) = facts.ended else { panic!("an end without a reason") };
-        match ended {
-            Ended::InOrder => {
-                assert_eq!(received, facts.said, "what was said did not arrive");
-                if facts.ending.is_none() && !facts.cut {
-                    assert_eq!(facts.consumed, self.sent, "bytes were never offered");
-                    assert!(facts.eof || facts.opened == 0, "the half-close was never told");
-                    assert!(self.reset || !peer.saw_reset(), "a close in order became a reset");
-                }
-            }
-            Ended::Failed => {
-                assert_eq!(facts.ending, Some(Choice::Fail), "a failure nobody had");
-                assert!(
-                    self.reset || facts.cut || self.waited || received == facts.said,
-                    "the last words did not arrive"
-                );
-            }
-            Ended::Aborted => assert!(facts.cut || facts.ending == Some(Choice::Abort), "aborted by nobody"),
-            Ended::Broke => assert!(self.reset, "broken by nobody"),
-            Ended::CutOff => assert!(facts.cut, "cut off for no reason"),
-            Ended::Limit | Ended::Connect => assert!(facts.cut || self.waited, "{ended:?} for no reason"),
-        }
-    }
-}
-
-pub(crate) fn all(key: u64) -> Ready {
-    Ready { key, readable: true, writable: true, ..Ready::default() }
 }
 
 pub(crate) struct World<const SHORT_MEANS_DRAINED: bool> {
@@ -257,20 +86,23 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
         self.event_loop.tally().is_none() && (due || self.network.has_events())
     }
 
-    /// What shows that a turn has done something.
+    /// What shows that a turn has done something; a read or write that came to nothing is nothing.
     fn progress(&self) -> (usize, u64, u64, Option<Time>) {
-        let calls = |side: &Side| side.peer.as_ref().map_or((0, 0), Peer::calls);
         let callbacks = self.sides.iter().map(|side| side.notes.borrow().callbacks).sum();
-        let calls = self.sides.iter().map(|side| calls(side).0 + calls(side).1).sum();
         let counters = self.event_loop.counters();
+        let bytes = counters.bytes_in + counters.bytes_out;
         let others = counters.opened + counters.closed + counters.connect_errors + counters.accept_errors;
-        (callbacks, calls, others, self.event_loop.next_deadline())
+        (callbacks, bytes, others, self.event_loop.next_deadline())
     }
 
     /// One turn, which must not be one of many that do nothing.
     pub(crate) fn turn(&mut self) {
         let (before, had_events) = (self.progress(), self.network.has_events());
+        let bytes_in = self.event_loop.counters().bytes_in;
         self.event_loop.turn(None).unwrap();
+        let read = self.event_loop.counters().bytes_in - bytes_in;
+        let budget = (self.limits.read_budget * self.sides.len()) as u64;
+        assert!(read <= budget, "{read} bytes read in a turn, {budget} are the budget");
         self.idle = if had_events || self.progress() != before { 0 } else { self.idle + 1 };
         self.turns += 1;
         assert!(self.idle <= IDLE, "the loop spins: {} turns in which nothing happened", self.idle);
@@ -367,8 +199,9 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
         self.turns = 0;
         self.settle();
         self.run_out();
+        let discarded_much = self.event_loop.counters().bytes_discarded > self.limits.linger_bytes as u64;
         for side in &self.sides {
-            side.check_end();
+            side.check_end(discarded_much);
         }
         self.check_nothing_left();
     }

@@ -95,10 +95,13 @@ fn what_was_discarded_while_output_waited_does_not_shorten_the_last_words_time()
 
 #[test]
 fn last_words_that_wait_do_not_stop_the_discarding_of_a_long_input() {
-    let mut harness = Harness::new(strict());
+    let limits = Limits { read_budget: 1000, ..Limits::default() };
+    let mut harness = Harness::with_limits(strict(), limits);
     harness.set_window(0);
-    harness.feed(&[b'x'; 300_000]);
-    assert_eq!(harness.peer().unread(), 0, "more than one read's");
+    let before = harness.peer().calls().0;
+    harness.feed(&[b'x'; 9500]);
+    assert_eq!(harness.peer().unread(), 0);
+    assert_eq!(harness.peer().calls().0, before + 10, "the tenth is short, and so the last");
     harness.set_window(1000);
     assert_eq!(harness.take_sent(), b"ERR no\n");
     assert!(harness.saw_eof() && !harness.peer().is_closed());

@@ -77,6 +77,18 @@ fn output_that_waits_stays_before_output_that_follows() {
 }
 
 #[test]
+fn input_is_no_reason_to_try_writing_again() {
+    let mut harness = idle(Limits::default());
+    harness.set_window(3);
+    harness.with(|cx| cx.send(b"waits"));
+    let before = harness.peer().calls();
+    harness.feed(b"input");
+    assert_eq!(harness.peer().calls(), (before.0 + 1, before.1));
+    harness.set_window(2);
+    assert_eq!(harness.take_sent(), b"waits");
+}
+
+#[test]
 fn a_no_from_has_room_is_followed_by_exactly_one_drain() {
     let log = Log::default();
     let mut harness = Harness::with_limits(Spy::new("it", &log), small());
@@ -152,19 +164,28 @@ fn a_close_settles_what_was_owed() {
     assert!(matches!(harness.close_reason(), Some(CloseReason::Io { unsent: 600, .. })));
 }
 
+/// Answers every input with so many bytes.
+fn answering(log: &Log, bytes: usize) -> Spy {
+    Spy::new("it", log).on_data(move |cx, input| {
+        input.take_all();
+        cx.send(&vec![0; bytes]);
+        Ok(())
+    })
+}
+
 #[test]
 fn reading_is_held_above_the_high_water_mark_until_the_low_one() {
     let log = Log::default();
-    let mut harness = Harness::with_limits(Spy::new("it", &log), small());
+    let mut harness = Harness::with_limits(answering(&log, 500), small());
     log.take();
     harness.set_window(0);
-    harness.with(|cx| cx.send(&[0; 1000]));
+    harness.feed(b"one");
+    harness.feed(b"two");
     harness.feed(b"at the mark");
-    assert_eq!(log.take(), ["it data at the mark"]);
-    harness.with(|cx| cx.send(&[0; 1]));
+    assert_eq!(log.take(), ["it data one", "it data two", "it data at the mark"]);
     assert_eq!(harness.with(|cx| cx.is_reading_paused()), Some(true));
     harness.feed(b"above it");
-    harness.set_window(900);
+    harness.set_window(1399);
     assert_eq!(log.take(), [""; 0]);
     harness.set_window(1);
     assert_eq!(log.take(), ["it data above it"]);
@@ -194,14 +215,14 @@ fn resuming_while_output_is_slow_reads_only_when_it_has_drained() {
     let mut harness = Harness::with_limits(
         Spy::new("it", &log).on_data(|cx, input| {
             input.take(1);
+            cx.send(&[0; 2000]);
             cx.pause_reading();
             Ok(())
         }),
         small(),
     );
-    harness.feed(b"abc");
     harness.set_window(0);
-    harness.with(|cx| cx.send(&[0; 2000]));
+    harness.feed(b"abc");
     log.take();
     harness.with(|cx| cx.resume_reading());
     assert_eq!(log.take(), [""; 0], "who takes no answers is asked for no more");
@@ -293,11 +314,30 @@ fn an_echo_whose_peer_never_reads_holds_no_more_than_documented() {
 }
 
 #[test]
+fn a_drain_may_end_the_connection() {
+    let log = Log::default();
+    let spy = Spy::new("it", &log).on_drain(|cx| {
+        cx.abort();
+        Ok(())
+    });
+    let mut harness = Harness::with_limits(spy, small());
+    harness.set_window(0);
+    harness.with(|cx| {
+        cx.send(&[0; 501]);
+        assert!(!cx.has_room());
+    });
+    harness.set_window(501);
+    assert_eq!(log.take(), ["it open", "it drain", "it close: aborted by this side, 0 bytes unsent"]);
+    assert_eq!((harness.core().open_connections(), harness.core().armed_timers()), (0, 0));
+}
+
+#[test]
 fn what_is_offered_again_when_the_output_has_drained_may_end_the_connection() {
     let log = Log::default();
     let mut first = true;
     let spy = Spy::new("it", &log).on_data(move |cx, _| {
         if std::mem::take(&mut first) {
+            cx.send(&[0; 2000]);
             cx.pause_reading();
         } else {
             cx.abort();
@@ -307,11 +347,29 @@ fn what_is_offered_again_when_the_output_has_drained_may_end_the_connection() {
     let mut harness = Harness::with_limits(spy, small());
     harness.set_window(0);
     harness.feed(b"rest");
-    harness.with(|cx| cx.send(&[0; 2000]));
     harness.with(|cx| cx.resume_reading());
     assert_eq!(log.take(), ["it open", "it data rest"], "not offered again while the peer takes nothing");
     harness.set_window(2000);
     assert_eq!(log.take(), ["it data rest", "it close: aborted by this side, 0 bytes unsent"]);
     assert!(harness.peer().saw_reset());
     assert_eq!((harness.core().open_connections(), harness.core().held_bytes()), (0, 0));
+}
+
+/// Found on the simulated network: both ends of a connection sent more than the high-water mark at once, each waited for the
+/// other to read, and after the stall time both were closed.
+#[test]
+fn what_a_protocol_sends_of_itself_does_not_keep_it_from_reading() {
+    let log = Log::default();
+    let spy = Spy::new("it", &log).on_open(|cx| {
+        cx.send(&[b'm'; 3000]);
+        Ok(())
+    });
+    let mut harness = Harness::connecting(spy, small());
+    harness.set_window(0);
+    harness.peer().establish();
+    harness.settle();
+    assert!(harness.core().held_bytes() > small().high_water);
+    harness.feed(b"read all the same");
+    assert_eq!(log.take(), ["it open", "it data read all the same"]);
+    assert_eq!(harness.peer().unread(), 0);
 }

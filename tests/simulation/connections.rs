@@ -1,7 +1,5 @@
 //! Connections on a calm network: what is seen of how they begin and end, and when.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Host, Simulation};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
+mod actors;
 mod connections;
 mod determinism;
 mod echo;

@@ -1,9 +1,11 @@
 //! Two protocols on one link.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Pair, check_seeds};
-use switchboard::{Bytes, CloseReason, Limits, Time};
+use switchboard::{Bytes, CloseReason, Context, Input, Limits, Time};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, HeartbeatLine, PingPong};
 
@@ -61,6 +63,43 @@ fn a_reset_reaches_both_sides() {
     let broke =
         ["left", "right"].map(|side| format!("{side} close: connection broke: connection reset, 0 bytes unsent"));
     assert_eq!(log.take(), broke);
+}
+
+/// Each is larger than all buffers between them and the high-water mark together. Had either stopped
+/// reading because its own was not taken, both would have waited for each other for ever.
+#[test]
+fn two_large_messages_cross() {
+    const LENGTH: usize = 1 << 20;
+    let received = [Rc::new(Cell::new(0)), Rc::new(Cell::new(0))];
+    let [left, right] = received.each_ref().map(|received| {
+        let received = Rc::clone(received);
+        let say = |cx: &mut Context<'_>| {
+            cx.send(&vec![0; LENGTH]);
+            Ok(())
+        };
+        let hear = move |_: &mut Context<'_>, input: &mut Input<'_>| {
+            received.set(received.get() + input.take_all().len());
+            Ok(())
+        };
+        Spy::new("one of two", &Log::default()).on_open(say).on_data(hear)
+    });
+    let mut pair = Pair::new(left, right);
+    assert!(pair.run_to_rest(SECOND));
+    assert_eq!(received.map(|received| received.get()), [LENGTH, LENGTH]);
+}
+
+/// As on Linux: who has read to the end is told of a reset behind it as of a pipe that broke.
+#[test]
+fn a_reset_behind_the_end_is_a_broken_pipe() {
+    let log = Log::default();
+    let stays = Spy::new("right", &log).on_eof(|_, _| Ok(()));
+    let mut pair = Pair::new(Spy::new("left", &log), stays);
+    pair.left().with(|cx| cx.finish());
+    pair.run_for(SECOND);
+    pair.left().with(|cx| cx.abort());
+    log.take();
+    pair.run_for(SECOND);
+    assert_eq!(log.take(), ["right close: connection broke: broken pipe, 0 bytes unsent"]);
 }
 
 #[test]

@@ -24,24 +24,37 @@ pub(crate) struct Outcome {
     pub(crate) closed: Option<CloseReason>,
 }
 
-/// Bytes by their place, so that one lost, repeated or moved shows.
-struct Stream {
+/// Bytes by their place, so that one lost, repeated or moved shows; also dice.
+pub(crate) struct Stream {
     state: u64,
-    position: u64,
+    pub(crate) position: u64,
 }
 
 impl Stream {
-    fn next(&mut self) -> u8 {
-        self.state = self.state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed, position: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> u8 {
         self.position += 1;
-        self.state.to_be_bytes()[0]
+        self.draw().to_be_bytes()[0]
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.draw() >> 33).unwrap() % limit
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        self.state
     }
 }
 
 impl Talker {
     pub(crate) fn new(number: u64, length: u64) -> (Self, Rc<RefCell<Outcome>>) {
         let outcome = Rc::new(RefCell::new(Outcome::default()));
-        let stream = || Stream { state: number, position: 0 };
+        let stream = || Stream::new(number);
         (Self { sent: stream(), received: stream(), length, outcome: Rc::clone(&outcome) }, outcome)
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use switchboard::protocol_fn;
-use switchboard::testkit::{Script, check_conformance};
-use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
+use switchboard::testkit::{Script, check_conformance, check_layer};
+use switchboard::{Context, Failure, protocol_fn};
+use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong, Probe};
 
 /// 5 s and 15 s without jitter.
 fn heartbeat() -> Heartbeat {
@@ -52,4 +52,32 @@ fn an_idle_timeout_conforms() {
         })
     };
     println!("{}", check_conformance(|| IdleTimeout::new(Duration::from_secs(60)).around(echo()), &script));
+}
+
+switchboard::layer_probe!(
+    /// What the heartbeat beats for here.
+    struct Probing
+);
+
+impl Probe for Probing {
+    fn probe(&mut self, cx: &mut Context<'_>, number: u32) -> Result<(), Failure> {
+        cx.send(format!("probe {number}\n").as_bytes());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_heartbeat_lets_everything_through() {
+    println!("{}", check_layer(|probe| heartbeat().around(Probing(probe)), &Script::new()));
+}
+
+#[test]
+fn an_idle_timeout_lets_everything_through() {
+    println!("{}", check_layer(|probe| IdleTimeout::new(Duration::from_secs(60)).around(probe), &Script::new()));
+}
+
+#[test]
+fn an_idle_timeout_around_a_heartbeat_lets_everything_through() {
+    let layered = |probe| IdleTimeout::new(Duration::from_secs(60)).around(heartbeat().around(Probing(probe)));
+    println!("{}", check_layer(layered, &Script::new()));
 }

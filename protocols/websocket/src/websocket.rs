@@ -61,6 +61,7 @@ impl<H: Handler> WebSocket<H> {
 
     /// Handles what has arrived on an open WebSocket, message by message.
     pub(crate) fn on_frames(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        let waited = cx.backlog();
         while !input.is_empty() {
             if !self.whole_message(cx, input)? && !self.part(cx, input)? {
                 return Ok(());
@@ -71,7 +72,7 @@ impl<H: Handler> WebSocket<H> {
             if cx.is_reading_paused() {
                 return Ok(());
             }
-            if cx.backlog() > cx.limits().high_water {
+            if cx.backlog().saturating_sub(waited) > cx.limits().high_water {
                 return self.hold(cx);
             }
         }
@@ -117,7 +118,7 @@ impl<H: Handler> WebSocket<H> {
         result
     }
 
-    /// More waits to be sent than may: what is left unread waits, too, until it has drained.
+    /// What was read has made more answers than may wait: what is left unread waits, too, until they have drained.
     #[cold]
     fn hold(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let room = cx.has_room(); // has the loop call `on_drain`

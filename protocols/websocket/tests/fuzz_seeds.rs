@@ -13,7 +13,10 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = entries
         .map(|entry| {
             let entry = entry.expect("a readable folder");
-            (entry.file_name().into_string().expect("a name in UTF-8"), fs::read(entry.path()).expect("a readable seed"))
+            (
+                entry.file_name().into_string().expect("a name in UTF-8"),
+                fs::read(entry.path()).expect("a readable seed"),
+            )
         })
         .collect();
     files.sort();

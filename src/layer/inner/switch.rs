@@ -1,6 +1,6 @@
 //! One inner protocol takes over from another.
 
-use super::{Inner, Slot};
+use super::{Eof, Inner, Slot, Takeover};
 use crate::core::SwitchTo;
 use crate::link::Flag;
 use crate::timer::LOOP_DEPTH;
@@ -36,27 +36,39 @@ impl<P: Protocol> Inner<P> {
             }
             SwitchTo::Wrap(wrap) => wrap(old),
         });
-        (self.took_over, self.fresh) = (true, true);
+        self.takeover = Takeover::Fresh;
+        self.holds = false;
+        if self.eof == Eof::Told {
+            self.eof = Eof::Waits;
+        }
         cx.link.flags.insert(Flag::REOFFER | Flag::INNER_TAIL);
         self.call(cx, |protocol, cx| protocol.on_open(cx))
     }
 
-    /// A protocol that took over has been offered the layer's input: now what is kept for it, then
-    /// what the one before was told.
-    #[cold]
-    pub(super) fn catch_up(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        self.took_over = false;
-        if self.eof_told {
-            self.call(cx, |protocol, cx| protocol.on_eof(cx, input))?;
-        }
-        self.tell_shutdown(cx)
+    /// Whether the inner protocol knows all there is to know, but for what is unread.
+    #[inline]
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.takeover == Takeover::Done && self.eof != Eof::Waits
     }
 
-    /// A protocol that takes over while the loop drains learns it last.
-    pub(super) fn tell_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if !cx.is_draining() || self.took_over {
+    /// The inner protocol has been offered what is unread: now it is told of the half-close, with what it left of
+    /// that, and last, if it has taken over, that the loop drains. If it has paused reading, when it resumes.
+    #[cold]
+    pub(super) fn bring_up_to_date(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
+        if cx.is_reading_paused() || self.takeover == Takeover::Fresh {
+            cx.link.flags.insert(Flag::INNER_TAIL);
             return Ok(());
         }
-        self.call(cx, |protocol, cx| protocol.on_shutdown(cx))
+        if self.eof == Eof::Waits {
+            self.eof = Eof::Told;
+            self.call(cx, |protocol, cx| protocol.on_eof(cx, rest))?;
+        }
+        if self.takeover == Takeover::Due {
+            self.takeover = Takeover::Done;
+            if cx.is_draining() {
+                self.call(cx, |protocol, cx| protocol.on_shutdown(cx))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What a layer makes for its inner protocol, and what that leaves of it.
 
-use super::Inner;
+use super::{Eof, Inner, Takeover};
+use crate::context::Requests;
 use crate::link::Flag;
 use crate::{Context, Failure, Input, LimitExceeded, Protocol};
 
@@ -12,18 +13,15 @@ impl<P: Protocol> Inner<P> {
     ///
     /// The inner protocol's, or the limit of what may be kept for it.
     pub fn feed(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-        if !self.is_open() {
+        if !self.is_open() || (plain.is_empty() && self.tail_len() == 0) {
             return Ok(());
         }
-        if plain.is_empty() && self.tail_len() == 0 {
-            return Ok(());
-        }
-        let held_back = cx.is_reading_paused() || self.took_over;
+        let held_back = cx.is_reading_paused() || self.takeover != Takeover::Done;
         if held_back || self.tail_len() > 0 {
             self.keep(cx, plain)?;
             return if held_back { Ok(()) } else { self.offer_tail(cx) };
         }
-        self.offered = true;
+        (self.offered, self.holds) = (true, false);
         let mut input = Input::new(plain);
         self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input))?;
         if !input.is_empty() {
@@ -41,27 +39,32 @@ impl<P: Protocol> Inner<P> {
     ///
     /// The inner protocol's.
     pub fn feed_eof(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.opened && cx.is_reading_paused() {
-            self.eof_waits = true;
-            cx.link.flags.insert(Flag::INNER_TAIL);
+        if !self.opened {
+            self.asked = self.asked.max(Requests::Close);
             return Ok(());
         }
-        self.eof_waits = false;
-        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
-        let mut rest = Input::new(&mut tail);
-        let result = self.on_eof(cx, &mut rest);
-        if !rest.is_empty() {
-            let left = rest.to_vec();
-            self.reserve().tail = left;
+        self.eof = Eof::Waits;
+        if self.takeover != Takeover::Done && !cx.is_reading_paused() {
+            self.takeover = Takeover::Due;
+            self.offer_tail(cx)?;
         }
-        self.charge(cx)?;
-        result
+        self.tell_behind_tail(cx)
     }
 
-    /// After a layer's `on_data`: offers again what the inner protocol left, if it is to be.
+    /// A layer's `on_data` begins: whoever took over before it is offered what is unread by it.
+    #[inline]
+    pub(in crate::layer) fn begin_offer(&mut self) {
+        self.offered = false;
+        if self.takeover == Takeover::Fresh {
+            self.takeover = Takeover::Due;
+        }
+    }
+
+    /// After a layer's `on_data`: offers again what the inner protocol left, or what is kept for somebody further
+    /// in, if that is to be.
     #[inline]
     pub(in crate::layer) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if (self.tail_len() == 0 && !self.took_over && !self.eof_waits) || !self.is_open() {
+        if (self.tail_len() == 0 && !self.holds && self.is_up_to_date()) || !self.is_open() {
             return Ok(());
         }
         self.offer_kept(cx)
@@ -70,32 +73,35 @@ impl<P: Protocol> Inner<P> {
     #[cold]
     fn offer_kept(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.link.flags.insert(Flag::INNER_TAIL);
-        if cx.is_reading_paused() || (self.took_over && self.fresh) {
+        if cx.is_reading_paused() || self.takeover == Takeover::Fresh {
             return Ok(());
         }
-        if !self.offered || self.took_over {
+        if !self.offered || self.takeover == Takeover::Due {
             self.offer_tail(cx)?;
         }
-        if self.eof_waits && !self.took_over {
-            return self.feed_eof(cx);
+        if self.is_up_to_date() { Ok(()) } else { self.tell_behind_tail(cx) }
+    }
+
+    /// Tells the inner protocol what it is still to be told, with what it left of what the layer made for it.
+    fn tell_behind_tail(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
+        let mut rest = Input::new(&mut tail);
+        let result = self.bring_up_to_date(cx, &mut rest);
+        if !rest.is_empty() {
+            let left = rest.to_vec();
+            self.reserve().tail = left;
         }
-        if !self.took_over {
-            return Ok(());
-        }
-        self.took_over = false;
-        if self.eof_told {
-            self.feed_eof(cx)?;
-        }
-        self.tell_shutdown(cx)
+        self.charge(cx)?;
+        result
     }
 
     fn offer_tail(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.tail.len() >= reserve.wait_for.max(1))
-        else {
+        let wait_for = self.reserve.as_ref().map_or(0, |reserve| reserve.wait_for);
+        if self.tail_len() < wait_for.max(1) && !self.holds {
             return Ok(());
-        };
-        let mut tail = std::mem::take(&mut reserve.tail);
-        self.offered = true;
+        }
+        (self.offered, self.holds) = (true, false);
+        let mut tail = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.tail)).unwrap_or_default();
         let before = tail.len();
         let mut input = Input::new(&mut tail);
         let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));

@@ -67,3 +67,32 @@ fn shorten(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_shown_short_and_with_its_place() {
+        assert_eq!(bytes(b"same", b"same"), None);
+        let long = [b'a'; 500];
+        let mut other = long;
+        other[100] = b'b';
+        let shown = bytes(&long, &other).expect("they differ");
+        assert!(shown.contains("expected: 500 bytes: …\"aaa") && shown.contains("they part after byte 100"), "{shown}");
+        assert!(shown.len() < 300, "{shown}");
+        let shown = bytes(b"ab", b"a").expect("one is shorter");
+        assert!(shown.contains("got:      1 bytes: \"a\"\n  they part after byte 1"), "{shown}");
+    }
+
+    #[test]
+    fn of_notes_the_first_that_differs_is_shown() {
+        let list = |notes: &[&str]| notes.iter().map(|&note| note.to_owned()).collect::<Vec<_>>();
+        assert_eq!(notes(&list(&["1"]), &list(&["1"])), None);
+        let shown = notes(&list(&["1", "2"]), &list(&["1"])).expect("one is missing");
+        assert_eq!(
+            shown,
+            "  expected: 2 notes, of which number 2: \"2\"\n  got:      1 notes, of which number 2: nothing more"
+        );
+    }
+}

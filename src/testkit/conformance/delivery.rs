@@ -10,6 +10,9 @@ const PAIRS: usize = 4_000;
 /// So are places of one cut; of a longer input as many, evenly.
 const PLACES: usize = 2_000;
 
+/// The [`high_water`](crate::Limits::high_water) where there is hardly room for output.
+pub(super) const TIGHT: usize = 32;
+
 /// How a conversation is delivered: how its input is cut and read, how its output is taken, where
 /// it breaks off.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Delivery {
     pub(super) pauses: bool,
     pub(super) reads: Reads,
     pub(super) taken: Taken,
+    /// Whether there is hardly room for output, so that `has_room` often says no.
+    pub(super) tight: bool,
     pub(super) ending: Option<Ending>,
 }
 
@@ -87,14 +92,17 @@ impl Delivery {
         let cut = whole.clone().chain(single.clone()).chain(double);
         let paused = whole.chain(single).map(|cuts| Self { cuts, pauses: true, ..Self::default() });
         let reads = [Reads::Bytes, Reads::Stutter].map(|reads| Self { reads, ..Self::default() });
-        let taken = [Taken::AfterEachStep, Taken::Bytes].into_iter().chain(places(0, output).map(Taken::UpTo));
-        let both =
-            [Taken::AfterEachStep, Taken::Bytes].map(|taken| Self { cuts: Cuts::EachByte, taken, ..Self::default() });
+        let waiting = [Taken::AfterEachStep, Taken::Bytes];
+        let taken = waiting.into_iter().chain(places(0, output).map(Taken::UpTo));
+        let taken = taken.flat_map(|taken| [false, true].map(|tight| Self { taken, tight, ..Self::default() }));
+        let both = waiting.map(|taken| Self { cuts: Cuts::EachByte, taken, ..Self::default() });
+        let tight = waiting.map(|taken| Self { cuts: Cuts::EachByte, taken, tight: true, ..Self::default() });
         cut.map(|cuts| Self { cuts, ..Self::default() })
             .chain(paused)
             .chain(reads)
-            .chain(taken.map(|taken| Self { taken, ..Self::default() }))
+            .chain(taken)
             .chain(both)
+            .chain(tight)
     }
 }
 
@@ -132,6 +140,9 @@ impl fmt::Display for Delivery {
         if self.pauses {
             f.write_str(", time passing between the pieces")?;
         }
+        if self.tight {
+            write!(f, ", a high_water of {TIGHT}")?;
+        }
         match self.reads {
             Reads::Whole => {}
             Reads::Bytes => f.write_str(", reads that give one byte each")?,
@@ -151,5 +162,38 @@ impl fmt::Display for Delivery {
             How::Shutdown => write!(f, ", the loop draining after byte {after}"),
             How::Silence => write!(f, ", silence after byte {after}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_places_are_all_tried_and_many_evenly() {
+        assert!(places(1, 6).eq(1..6));
+        assert_eq!(places(3, 3).count(), 0);
+        let many = places(0, 10 * PLACES).collect::<Vec<_>>();
+        assert_eq!((many.len(), many[0], many[1], many[PLACES - 1]), (PLACES, 0, 10, 10 * (PLACES - 1)));
+    }
+
+    #[test]
+    fn few_pairs_are_all_tried_and_many_by_a_sample_that_stays() {
+        assert_eq!(pairs(4).collect::<Vec<_>>(), [(1, 2), (1, 3), (2, 3)]);
+        assert_eq!((pairs(0).count(), pairs(1).count(), pairs(2).count()), (0, 0, 0));
+        let many = pairs(1_000).collect::<Vec<_>>();
+        assert_eq!(many.len(), PAIRS);
+        assert!(many.iter().all(|&(first, second)| 1 <= first && first <= second && second < 1_000));
+        assert!(many.iter().any(|&(_, second)| second == 999) && many.iter().any(|&(first, _)| first == 1));
+        assert!(pairs(1_000).eq(many));
+    }
+
+    #[test]
+    fn a_delivery_is_told_in_words() {
+        let delivery = Delivery { cuts: Cuts::At(vec![3, 7]), pauses: true, tight: true, ..Delivery::default() };
+        let words = "the input cut after byte 3 and byte 7, time passing between the pieces, a high_water of 32";
+        assert_eq!(delivery.to_string(), words);
+        let words = "each input in one piece, EOF after byte 5, in the event of the bytes before it";
+        assert_eq!(Delivery::ending(5, How::EofAtOnce).to_string(), words);
     }
 }

@@ -7,7 +7,7 @@ use super::delivery::{Delivery, Ending, How, Taken};
 use super::play::play;
 use super::probe::{LayerProbe, NOTE, TIMER};
 use super::script::{Script, Step};
-use super::{Check, Conformance, compare};
+use super::{Check, Conformance, blame, compare};
 use crate::testkit::trial::{Outcome, aloud, with_context};
 use crate::{Bytes, Protocol};
 
@@ -52,10 +52,10 @@ use crate::{Bytes, Protocol};
 #[track_caller]
 pub fn check_layer<P: Protocol>(layered: impl Fn(LayerProbe) -> P, script: &Script) -> Conformance {
     let name = type_name::<P>();
-    aloud(|| with_context(|| check(&layered, script), |text| format!("{name} does not conform: {text}")))
+    aloud(|| with_context(|| check(&layered, script), |text| blame(name, text)))
 }
 
-/// A conversation with the probe that shows whether something reaches it.
+/// A conversation with the probe that shows whether all of something reaches it.
 struct Showing {
     what: &'static str,
     plain: Script,
@@ -67,7 +67,7 @@ struct Showing {
 fn check<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, script: &Script) -> Conformance {
     let mut done = Conformance::default();
     for showing in showings() {
-        let bare = show(LayerProbe::new(), &settled(&showing.plain, script), &showing);
+        let bare = show(probe(script), &settled(&showing.plain, script), &showing);
         for depth in [1, 2] {
             with_context(
                 || showing.compare(&bare, &show_layered(layered, script, &showing, depth)),
@@ -77,7 +77,7 @@ fn check<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, script: &Script) -> Co
         }
     }
     for depth in [1, 2] {
-        let protocol = || wrapped(layered, depth);
+        let protocol = || wrapped(layered, script, depth);
         let all = Check { protocol, script: wire(&whole_conversation(), script, depth), done }.run();
         done = all;
     }
@@ -86,11 +86,31 @@ fn check<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, script: &Script) -> Co
 
 impl Showing {
     fn compare(&self, bare: &Outcome, got: &Outcome) {
-        let head = format!("{} does not reach the inner protocol as it would without the layer", self.what);
-        let difference = compare::notes(&bare.notes, &got.notes).or_else(|| compare::bytes(&bare.sent, &got.sent));
-        assert!(difference.is_none(), "{head}\n{}", difference.unwrap_or_default());
-        assert!(bare.half_closed == got.half_closed, "{head}: the peer sees another end of the stream");
+        let Self { what, .. } = self;
+        let head = "as it would without the layer";
+        if let Some(difference) = compare::notes(&bare.notes, &got.notes) {
+            let part = bare.notes.iter().zip(&got.notes).position(|(one, other)| one != other);
+            let part = part.unwrap_or(bare.notes.len().min(got.notes.len()));
+            match bare.notes.get(part) {
+                Some(note) => {
+                    panic!("{} does not reach the inner protocol {head} ({what})\n{difference}", event(note))
+                }
+                None => {
+                    panic!("{} reaches the inner protocol, not {head} ({what})\n{difference}", event(&got.notes[part]))
+                }
+            }
+        }
+        if let Some(difference) = compare::bytes(&bare.sent, &got.sent) {
+            panic!("what the inner protocol sends does not reach the peer {head} ({what})\n{difference}");
+        }
+        assert!(bare.half_closed == got.half_closed, "the peer does not see the end of the stream {head} ({what})");
     }
+}
+
+/// The callback that a note of the probe is of.
+fn event(note: &str) -> &str {
+    let event = note.split_once(": ").map_or(note, |(_, event)| event);
+    event.split([' ', ',', ':']).next().unwrap_or(event)
 }
 
 /// What of each event shows, one after another.
@@ -101,25 +121,26 @@ fn showings() -> Vec<Showing> {
     let slowly = |what, plain| Showing { what, plain, taken: Taken::AfterEachStep, ending: None };
     let message = || Bytes::from_static(b"message").into();
     vec![
-        showing("on_open", Script::new()),
-        showing("on_data", say("say one\nsay two\nsay ")),
-        showing("on_eof", say("say one\nsay ").eof()),
-        showing("on_timer", say("timer\n").advance(TIMER)),
-        slowly("on_drain", say("fill\nsay on\n")),
-        showing("on_data after a pause", say("pause\nsay one\n").send("say two\n").advance(TIMER)),
-        showing("on_eof after a pause", say("pause\nsay one\n").eof().advance(TIMER)),
-        showing("on_message", Script::new().post(message).send("say one\n").post(message)),
-        showing("on_shutdown", say("say one\n").shutdown(second)),
-        showing("what follows its finish", say("finish\nsay nothing\n").advance(second).send("timer\n").advance(TIMER)),
-        showing("on_close after its close", say("say one\nclose\nsay two\n")),
-        slowly("on_close after its close with output waiting", say("say one\nclose\nsay two\n")),
-        showing("on_close after its abort", say("abort\n")),
-        showing("on_close after its failure", say("say one\nfail\n")),
-        Showing { ending: Some(How::Reset), ..showing("on_close after a reset", say("say one\n")) },
+        showing("an open and an end", Script::new()),
+        showing("lines", say("say one\nsay two\nsay ")),
+        showing("a half-close", say("say one\nsay ").eof()),
+        showing("a timer", say("timer\n").advance(TIMER)),
+        slowly("a peer that is slow", say("fill\nsay on\n")),
+        showing("a pause", say("pause\nsay one\n").send("say two\n").advance(TIMER)),
+        showing("a half-close in a pause", say("pause\nsay one\n").eof().advance(TIMER)),
+        showing("messages", Script::new().post(message).send("say one\n").post(message)),
+        showing("a drain of the loop", say("say one\n").shutdown(second)),
+        showing("a finish", say("finish\nsay nothing\n").advance(second).send("timer\n").advance(TIMER)),
+        showing("a close", say("say one\nclose\nsay two\n")),
+        slowly("a close with output waiting", say("say one\nclose\nsay two\n")),
+        showing("an abort", say("abort\n")),
+        showing("a failure", say("say one\nfail\n")),
+        Showing { ending: Some(How::Reset), ..showing("a reset", say("say one\n")) },
         showing("a switch", say("say one\nswitch\nsay two\nswitch\nsay three\n")),
-        showing("a switch, and on_eof after it,", say("switch\nsay one").eof()),
-        showing("a switch while it has a timer,", say("timer\nswitch\nsay one\n").advance(TIMER)),
-        slowly("a switch while output waits,", say("fill\nswitch\nfill\nsay on\n")),
+        showing("a switch to one around it", say("say one\nwrap\nsay two\nwrap\nsay three\n")),
+        showing("a switch and a half-close", say("switch\nsay one").eof()),
+        showing("a switch with a timer set", say("timer\nswitch\nsay one\n").advance(TIMER)),
+        slowly("a switch with output waiting", say("fill\nswitch\nfill\nsay on\n")),
     ]
 }
 
@@ -131,12 +152,17 @@ fn whole_conversation() -> Script {
         .post(|| Bytes::from_static(b"message").into())
         .send("fill\nsay three\nswitch\nsay four\npause\nsay five\n")
         .advance(TIMER)
-        .send("say six\nswitch\nsay seven\nsay")
+        .send("say six\nwrap\nsay seven\nswitch\nsay eight\nsay")
+}
+
+/// A probe that fills all the room there is.
+fn probe(script: &Script) -> LayerProbe {
+    LayerProbe::new(script.limits.high_water)
 }
 
 /// The layer as often around the probe.
-fn wrapped<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, depth: usize) -> P {
-    let inside = (1..depth).fold(LayerProbe::new(), |inside, _| LayerProbe::of(layered(inside)));
+fn wrapped<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, script: &Script, depth: usize) -> P {
+    let inside = (1..depth).fold(probe(script), |inside, _| LayerProbe::of(layered(inside)));
     layered(inside)
 }
 
@@ -146,7 +172,7 @@ fn show_layered<P: Protocol>(
     showing: &Showing,
     depth: usize,
 ) -> Outcome {
-    let mut outcome = show(wrapped(layered, depth), &wire(&showing.plain, script, depth), showing);
+    let mut outcome = show(wrapped(layered, script, depth), &wire(&showing.plain, script, depth), showing);
     if let Some(encoding) = &script.encoding {
         outcome.sent = (0..depth).fold(outcome.sent, |sent, _| (encoding.decode)()(&sent));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compare;
-use super::delivery::{Cuts, Delivery, Ending, How, Reads, Taken};
+use super::delivery::{Cuts, Delivery, Ending, How, Reads, TIGHT, Taken};
 use super::script::{Script, Step};
 use crate::Protocol;
 use crate::testkit::trial::{Outcome, Trial};
@@ -42,16 +42,20 @@ fn begin(protocol: impl Protocol, script: &Script, delivery: &Delivery) -> Trial
         Taken::UpTo(bytes) => bytes,
         Taken::AfterEachStep => 0,
     };
-    let trial = Trial::prepared(protocol, script.limits.clone(), window, |peer| {
-        /// Reads and writes that are cut: more than any of the conversations has bytes.
-        const CUT: usize = 1 << 20;
+    let mut limits = script.limits.clone();
+    if delivery.tight {
+        (limits.high_water, limits.low_water) = (TIGHT, TIGHT / 4);
+    }
+    let trial = Trial::prepared(protocol, limits, window, |peer| {
+        /// As many reads or writes are cut: each costs two turns, and too many at one time are a spin.
+        const CUT: usize = 2_000;
         match delivery.reads {
             Reads::Whole => {}
-            Reads::Bytes => peer.cut_reads((0..script.input_len()).map(|_| 1)),
-            Reads::Stutter => peer.cut_reads((0..script.input_len()).flat_map(|_| [1, 0])),
+            Reads::Bytes => peer.cut_reads([1; CUT]),
+            Reads::Stutter => peer.cut_reads([1, 0].repeat(CUT)),
         }
         if let Taken::Bytes = delivery.taken {
-            peer.cut_writes((0..CUT.min(64 * script.input_len().max(64))).flat_map(|_| [1, 0]));
+            peer.cut_writes([1, 0].repeat(CUT));
         }
     });
     let mut player = Player { trial, script, delivery, fed: 0, demanded: 0 };

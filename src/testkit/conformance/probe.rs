@@ -18,8 +18,9 @@ pub(super) const TIMER: Duration = Duration::from_secs(1);
 pub(super) const NOTE: &str = "the inner protocol";
 
 impl LayerProbe {
-    pub(super) fn new() -> Self {
-        Self(Box::new(Observed::new(Inspector::default()).0))
+    /// One that sends `fill` bytes at once where it is told to fill its room.
+    pub(super) fn new(fill: usize) -> Self {
+        Self(Box::new(Observed::new(Inspector { generation: 0, fill, resume: None }).0))
     }
 
     /// Behaves as `protocol`, which may be a layer around another probe.
@@ -122,10 +123,10 @@ macro_rules! layer_probe {
 }
 
 /// Does what the lines it is sent say, and notes all that reaches it.
-#[derive(Default)]
 struct Inspector {
     /// How many have been switched before it.
     generation: u32,
+    fill: usize,
     /// Resumes reading.
     resume: Option<TimerId>,
 }
@@ -145,7 +146,7 @@ impl Inspector {
             ("say", words) => cx.send(format!("{words}\n").as_bytes()),
             ("timer", _) => drop(cx.set_timer(TIMER)),
             ("fill", _) => {
-                cx.send(&vec![b'.'; cx.limits().high_water]);
+                cx.send(&vec![b'.'; self.fill]);
                 self.note(if cx.has_room() { "has_room says yes" } else { "has_room says no" });
                 cx.pause_reading();
                 return Ok(false);
@@ -156,7 +157,11 @@ impl Inspector {
                 return Ok(false);
             }
             ("switch", _) => {
-                cx.switch_to(Self { generation: self.generation + 1, resume: None });
+                cx.switch_to(Self { generation: self.generation + 1, resume: None, ..*self });
+                return Ok(false);
+            }
+            ("wrap", _) => {
+                cx.switch_with(|old| Box::new(LayerProbe(old)));
                 return Ok(false);
             }
             ("finish", _) => cx.finish(),

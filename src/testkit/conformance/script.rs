@@ -67,7 +67,7 @@ impl Script {
         Self { steps: Vec::new(), pause, limits: Self::narrow_limits(), measure: None, encoding: None }
     }
 
-    /// The limits that a protocol is tried with if the script names none: a `high_water` of 16 KiB,
+    /// The limits that a protocol is tried with if the script names none: a `high_water` of 1 KiB,
     /// a `receive_buffer` of 256 KiB, a `send_buffer` of 1 MiB, a `loop_memory` of 2 MiB, a
     /// `write_stall` of a day.
     #[must_use]

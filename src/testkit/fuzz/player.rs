@@ -81,7 +81,7 @@ impl Player {
                 self.trial.reset();
             }
             Operation::Advance(by) => self.advance(*by),
-            Operation::NextTimer => self.advance_to_next_deadline(),
+            Operation::NextTimer => self.advance_to_next_timer(),
             Operation::Jump(by) => self.jump(*by),
             Operation::Timer => {
                 self.note("timer");
@@ -92,6 +92,7 @@ impl Player {
                     &usize::MAX => "→ takes everything".to_owned(),
                     window => format!("→ takes {window} more bytes"),
                 });
+                self.trial.step("the cuts were forgotten", |harness| harness.peer().forget_cuts());
                 self.trial.set_window(*window);
             }
             Operation::CutReads(sizes) => self.trial.cut_reads(sizes.iter().map(|&size| size.into())),
@@ -181,18 +182,21 @@ impl Player {
         }
     }
 
-    fn advance_to_next_deadline(&mut self) {
-        let before = self.trial.elapsed();
-        if !self.exhausted && self.trial.advance_to_next_deadline(self.budget.time) {
-            self.stopped();
-            self.spend(self.trial.elapsed().saturating_sub(before));
+    /// The protocol's own next timer: what else the loop may wake for is nothing that happens.
+    fn advance_to_next_timer(&mut self) {
+        let next = self.trial.step("the next timer was looked up", |harness| harness.timers().first().copied());
+        if let Some(due) = next {
+            self.advance(due.saturating_since(self.now()));
         }
     }
 
     fn jump(&mut self, by: Duration) {
         let by = self.spend(by);
         // Only the clock: the loop has its turn with the next operation.
-        self.trial.step("the clock jumped", |harness| harness.network().advance(by));
+        self.trial.step("the clock jumped", |harness| {
+            harness.peer().forget_cuts();
+            harness.network().advance(by);
+        });
     }
 
     fn stopped(&mut self) {

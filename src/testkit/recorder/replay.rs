@@ -34,6 +34,20 @@ pub fn replay<P: Protocol>(protocol: impl FnOnce() -> P, recording: &[u8]) -> Re
 
 /// As [`replay`], with the limits that the recorded loop had.
 ///
+/// ```
+/// use switchboard::testkit::replay_with_limits;
+/// use switchboard::{Limits, protocol_fn};
+///
+/// let limits = Limits { read_budget: 4, ..Limits::default() };
+/// let count = || {
+///     protocol_fn(|cx, input| {
+///         cx.send(format!("{} ", input.take_all().len()).as_bytes());
+///         Ok(())
+///     })
+/// };
+/// assert_eq!(replay_with_limits(limits, count, b"123456").sent(), b"4 2 ");
+/// ```
+///
 /// # Panics
 ///
 /// As [`replay`], and if the limits contradict each other.
@@ -52,6 +66,16 @@ pub fn replay_with_limits<P: Protocol>(limits: Limits, protocol: impl FnOnce() -
 /// What came of a [`replay`], and what should have.
 ///
 /// Its `Display` is the conversation, and how it compares.
+///
+/// ```
+/// use switchboard::testkit::replay;
+/// use switchboard_echo::TcpEcho;
+///
+/// let replay = replay(|| TcpEcho, b"hello\xf6shello\xf6e\xf6qclosed by the peer");
+/// assert!(replay.is_faithful());
+/// assert_eq!((replay.sent(), replay.close_reason()), (b"hello".to_vec(), Some("closed by the peer")));
+/// println!("{replay}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Replay {
     transcript: Transcript,

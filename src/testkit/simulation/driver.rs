@@ -32,7 +32,8 @@ pub(super) struct Wakes {
 impl Wakes {
     /// Takes who was woken, in that order.
     pub(super) fn take(&self) -> Vec<usize> {
-        if !self.any.swap(false, Ordering::AcqRel) {
+        // Asked at every step, and nearly always for nothing.
+        if !self.any.load(Ordering::Acquire) || !self.any.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.hosts.lock().unwrap_or_else(PoisonError::into_inner))

@@ -164,6 +164,8 @@ impl Wire {
         if end.closed || end.dead {
             return;
         }
+        // Who has read to the end can only notice by writing.
+        let kind = if end.fin == Fin::Received { io::ErrorKind::BrokenPipe } else { kind };
         (end.dead, end.error) = (true, Some(kind));
         self.raise(Source::Stream(to));
     }

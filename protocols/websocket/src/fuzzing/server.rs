@@ -42,10 +42,12 @@ pub fn websocket_server(data: &[u8]) {
             12 => run.wait(Duration::from_secs(u64::from(input.choice() % 64))),
             13 => run.post(input.choice()),
             14 => run.finish(&client.take(usize::MAX)),
-            _ => match input.choice() % 4 {
+            _ => match input.choice() % 8 {
                 0 => run.reset(),
                 1 => run.shut_down(),
-                _ => run.close(),
+                2 | 3 => run.close(),
+                4 | 5 => run.cut(true, input.bytes(4)),
+                _ => run.cut(false, input.bytes(4)),
             },
         }
         run.check();

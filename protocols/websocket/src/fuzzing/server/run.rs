@@ -14,16 +14,14 @@ use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::naive::{self, Naive};
 use crate::{CloseCode, Post, Settings, WebSocket};
 
-/// What a connection may hold by these limits, with what its buffers have to spare: a read, a message that is put
-/// together, output up to the mark and one answer.
-const MOST_HELD: usize = 2 * (LIMITS.read_budget + LIMITS.high_water + 3 * MAX_MESSAGE);
 const MAX_MESSAGE: usize = 2000;
-const LIMITS: Narrow = Narrow { read_budget: 1024, high_water: 1500 };
-
-struct Narrow {
-    read_budget: usize,
-    high_water: usize,
-}
+const READ_BUDGET: usize = 1024;
+const HIGH_WATER: usize = 1500;
+/// What a connection may hold by these, with what its buffers have to spare: a read, a message that is put together,
+/// output up to the mark and one answer.
+const MOST_HELD: usize = 2 * (READ_BUDGET + HIGH_WATER + 3 * MAX_MESSAGE);
+/// In so little time no timer of the connection's own is due, but for those of a heartbeat.
+const MOMENT: Duration = Duration::from_secs(1);
 
 pub(super) struct Run {
     harness: Harness,
@@ -39,6 +37,8 @@ pub(super) struct Run {
     loose: bool,
     reset: bool,
     finished: bool,
+    /// The time that has passed in steps of milliseconds.
+    moments: Duration,
     /// What was posted and has not come, in order, wherever it comes between the echoes.
     posts: VecDeque<Frame>,
 }
@@ -54,9 +54,9 @@ impl Run {
             ..Settings::default()
         };
         let limits = Limits {
-            receive_buffer: 2 * LIMITS.read_budget,
-            read_budget: LIMITS.read_budget,
-            high_water: LIMITS.high_water,
+            receive_buffer: 2 * READ_BUDGET,
+            read_budget: READ_BUDGET,
+            high_water: HIGH_WATER,
             low_water: 300,
             send_buffer: 100_000,
             ..Limits::default()
@@ -75,6 +75,7 @@ impl Run {
             loose: false,
             reset: false,
             finished: false,
+            moments: Duration::ZERO,
             posts: VecDeque::new(),
         }
     }
@@ -117,8 +118,18 @@ impl Run {
         self.harness.set_window(if self.limited { 8 * usize::from(choice) } else { usize::MAX });
     }
 
+    /// The loop's next reads and writes are short, or (0) would block.
+    pub(super) fn cut(&mut self, reads: bool, sizes: &[u8]) {
+        let (peer, sizes) = (self.harness.peer(), sizes.iter().map(|size| usize::from(size % 8)));
+        if reads { peer.cut_reads(sizes) } else { peer.cut_writes(sizes) }
+    }
+
     /// Some milliseconds, in which nothing happens but the end of a pause.
     pub(super) fn advance(&mut self, by: Duration) {
+        self.moments += by;
+        if self.moments > MOMENT {
+            return self.wait(by);
+        }
         self.harness.advance(by);
     }
 
@@ -132,12 +143,8 @@ impl Run {
         }
     }
 
-    /// Somebody posts a message, or (255) that it shall close.
+    /// Somebody posts a message.
     pub(super) fn post(&mut self, choice: u8) {
-        if choice == 255 {
-            return self
-                .close_by(|harness| drop(harness.post(Post::Close(CloseCode(4001), String::new().into()))), 4001);
-        }
         let payload = vec![choice; 10];
         let posted = self.harness.post(Post::Binary(payload.clone().into()));
         let stands = self.model.stage == Stage::Open && self.is_prompt();
@@ -147,14 +154,14 @@ impl Run {
         }
     }
 
+    /// Somebody posts that it shall close.
     pub(super) fn close(&mut self) {
-        self.post(255);
+        let post = Post::Close(CloseCode(4001), String::new().into());
+        self.close_by(|harness| drop(harness.post(post)), 4001);
     }
 
     pub(super) fn shut_down(&mut self) {
-        let opening = self.model.stage == Stage::Opening;
         self.close_by(|harness| harness.shutdown(Duration::from_secs(600)), 1001);
-        self.loose |= opening;
     }
 
     /// The server closes by itself: at once, or in the midst of what it still has to read.
