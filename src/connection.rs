@@ -205,7 +205,9 @@ impl<S: Stream> Connection<S> {
                 return status;
             }
         }
-        if self.link.flags.contains(Flag::READABLE) && self.may_read() { self.read(core, shop) } else { Status::Alive }
+        // A re-offer that was asked for anew goes before what can be read: it is on the list again.
+        let may_read = self.may_read() && !self.may_reoffer();
+        if may_read && self.link.flags.contains(Flag::READABLE) { self.read(core, shop) } else { Status::Alive }
     }
 
     /// Whether the unconsumed rest is to be offered again: not while the peer does not take its output.

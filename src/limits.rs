@@ -30,10 +30,12 @@ pub struct Limits {
     /// when [`has_room`](crate::Context::has_room) says no comes here. Default 17 MiB: a message of
     /// 16 MiB and what surrounds it.
     pub send_buffer: usize,
-    /// Above this much waiting output a connection is not read (who does not take answers is not
-    /// asked for more), and above half of it `has_room` says no. So a peer that never reads its
-    /// answers holds at most this, and what a protocol answers to one read of `read_budget` bytes (as
-    /// much again as those for an echo; one message for a WebSocket). Default 256 KiB.
+    /// Above this much waiting output that answers input a connection is not read (who does not take
+    /// answers is not asked for more), above this much of any output it gets no messages, and above half of it
+    /// `has_room` says no. So a peer that never reads its answers holds at most this, and what a protocol answers
+    /// to one read of `read_budget` bytes (as much again as those for an echo; one message for a WebSocket).
+    /// Two protocols that each *answer* input with more than this at once, each other's answers included, can
+    /// still wait for each other; what they send of themselves does not keep them from reading. Default 256 KiB.
     pub high_water: usize,
     /// At or below this much waiting output reading goes on, and `on_drain` is called if it is
     /// owed. Default 64 KiB.

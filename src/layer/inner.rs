@@ -25,6 +25,8 @@ pub struct Inner<P> {
     drain_owed: bool,
     takeover: Takeover,
     eof: Eof,
+    /// The loop drained already when it took over: it is to be told last.
+    shutdown_owed: bool,
     /// It was offered what is unread during the layer's `on_data` that is under way.
     offered: bool,
     /// It, or somebody further in, keeps bytes for a protocol of its own: a re-offer is for that one, too.
@@ -90,6 +92,7 @@ impl<P: Protocol> Inner<P> {
             drain_owed: false,
             takeover: Takeover::Done,
             eof: Eof::None,
+            shutdown_owed: false,
             offered: false,
             holds: false,
             seals: false,

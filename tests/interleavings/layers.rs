@@ -136,3 +136,28 @@ fn who_takes_over_is_offered_the_rest_once() {
         run(script, REACTIONS, MASK, b"", |actor| Layered::new(Mask { greeted: true }, actor));
     });
 }
+
+/// What the protocol before waited for held the rest back from the one that took over.
+#[test]
+fn who_takes_over_waits_for_nothing() {
+    replay(&[Usual, Turn, Byte, Turn, Leave, Letter, Turn, Switch], |script| {
+        run(script, REACTIONS, MASK, b"", |actor| Layered::new(Mask { greeted: true }, actor));
+    });
+}
+
+/// Who took over from one that had just taken over was read for before it was offered the rest, and
+/// then called with nothing.
+#[test]
+fn who_takes_over_after_another_is_not_called_with_nothing() {
+    replay(&[Usual, Turn, Flood, Turn, Usual, Turn, Switch, Usual, SwitchOne, Usual, Turn, SwitchOne], |script| {
+        run(script, REACTIONS, 0, b"", |actor| Layered::new(Pass, actor));
+    });
+}
+
+/// Who took over, paused, and was told that the loop drains, was told again when it resumed.
+#[test]
+fn who_takes_over_and_pauses_is_told_of_the_drain_once() {
+    replay(&[Switch, Pause, Turn, Shutdown, Turn, Finish], |script| {
+        run(script, REACTIONS, MASK, b"", |actor| Layered::new(Mask { greeted: true }, actor));
+    });
+}

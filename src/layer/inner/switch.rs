@@ -38,6 +38,10 @@ impl<P: Protocol> Inner<P> {
         });
         self.takeover = Takeover::Fresh;
         self.holds = false;
+        self.shutdown_owed = cx.is_draining();
+        if let Some(reserve) = &mut self.reserve {
+            reserve.wait_for = 0; // that was what the one before waited for
+        }
         if self.eof == Eof::Told {
             self.eof = Eof::Waits;
         }
@@ -65,7 +69,7 @@ impl<P: Protocol> Inner<P> {
         }
         if self.takeover == Takeover::Due {
             self.takeover = Takeover::Done;
-            if cx.is_draining() {
+            if std::mem::take(&mut self.shutdown_owed) {
                 self.call(cx, |protocol, cx| protocol.on_shutdown(cx))?;
             }
         }
