@@ -16,6 +16,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use dice::Dice;
+use switchboard::testkit::Simulation;
 use world::{Mood, World};
 
 /// What happened in a run, or in several.
@@ -64,7 +65,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the workload from a seed.
+/// Runs the workload from a seed, which says also when readiness ends: at a short read or write, as on Linux, or only at
+/// `WouldBlock`.
 ///
 /// # Panics
 ///
@@ -75,22 +77,32 @@ pub fn run(seed: u64) -> Report {
         2 => Mood::Wild,
         _ => Mood::Draining,
     };
-    live(World::new(seed, Dice::seeded(seed), mood), 300)
+    let dice = Dice::seeded(seed);
+    if seed % 8 < 4 {
+        live(World::new(Simulation::new(seed), dice, mood), 300)
+    } else {
+        live(World::new(Simulation::until_would_block(seed), dice, mood), 300)
+    }
 }
 
-/// Runs the workload as `input` has it: its first byte is the mood, the next eight are the seed of the network's
-/// chances, and each of the others is a choice.
+/// Runs the workload as `input` has it: its first byte is the mood and when readiness ends, the next eight are the seed
+/// of the network's chances, and each of the others is a choice.
 ///
 /// # Panics
 ///
 /// As [`run`].
 pub fn fuzz(input: &[u8]) {
-    let Some((&[mood, ref seed @ ..], choices)) = input.split_first_chunk::<9>() else { return };
-    let mood = [Mood::Gentle, Mood::Wild, Mood::Draining][usize::from(mood % 3)];
-    live(World::new(u64::from_be_bytes(*seed), Dice::from_input(choices), mood), 400);
+    let Some((&[kind, ref seed @ ..], choices)) = input.split_first_chunk::<9>() else { return };
+    let mood = [Mood::Gentle, Mood::Wild, Mood::Draining][usize::from(kind % 3)];
+    let (seed, dice) = (u64::from_be_bytes(*seed), Dice::from_input(choices));
+    if kind < 128 {
+        live(World::new(Simulation::new(seed), dice, mood), 400);
+    } else {
+        live(World::new(Simulation::until_would_block(seed), dice, mood), 400);
+    }
 }
 
-fn live(mut world: World<'_>, steps: u32) -> Report {
+fn live<const SHORT_MEANS_DRAINED: bool>(mut world: World<'_, SHORT_MEANS_DRAINED>, steps: u32) -> Report {
     world.live(steps);
     world.end();
     world.report()

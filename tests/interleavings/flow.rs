@@ -24,7 +24,7 @@ pub(crate) fn run<const D: bool>(
     let notes = Notes::default();
     let actor = Actor::new(script, reactions, &notes);
     let peer = world.accept(actor, shut);
-    world.sides.push(Side::new(Some(peer), &notes));
+    world.sides.push(Side::new(Some(peer), &notes).shut(shut));
     world.turn();
     world.explore(actions, act);
     world.end();

@@ -62,7 +62,7 @@ fn run<P: Protocol>(script: &Rc<Script>, reactions: Reactions, mask: u8, greetin
     let mut world = World::new(testkit::network(), script, tiny());
     let notes = Notes::default();
     let peer = world.accept(wrap(Actor::new(script, reactions, &notes)), true);
-    world.sides.push(Side::new(Some(peer), &notes).masked(mask, greeting));
+    world.sides.push(Side::new(Some(peer), &notes).shut(true).masked(mask, greeting));
     world.turn();
     world.explore(ACTIONS, act);
     world.end();

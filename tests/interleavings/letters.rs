@@ -24,7 +24,7 @@ fn run(script: &Rc<Script>) {
     for (this, other) in [(0, 1), (1, 0)] {
         let actor = Actor::new(script, REACTIONS, &notes[this]).with_other(&notes[other]);
         let peer = world.accept(actor, true);
-        world.sides.push(Side::new(Some(peer), &notes[this]));
+        world.sides.push(Side::new(Some(peer), &notes[this]).shut(true));
     }
     world.turn();
     world.explore(ACTIONS, act);

@@ -24,6 +24,8 @@ pub(crate) struct Side {
     pub(crate) waited: bool,
     /// An outgoing connection whose fate is open.
     undecided: bool,
+    /// It takes everything.
+    open: bool,
 }
 
 impl Side {
@@ -38,6 +40,21 @@ impl Side {
             preamble: Vec::new(),
             waited: false,
             undecided: false,
+            open: true,
+        }
+    }
+
+    /// It takes nothing at first.
+    pub(crate) fn shut(self, shut: bool) -> Self {
+        Self { open: !shut, ..self }
+    }
+
+    /// The world is kind to it: whatever it needs to go on, and no more. An event for nothing would
+    /// hide that the loop had forgotten it.
+    pub(crate) fn be_kind(&mut self, network: &Network) {
+        self.act(Choice::Establish, network);
+        if !self.open {
+            self.act(Choice::Open, network);
         }
     }
 
@@ -74,6 +91,9 @@ impl Side {
     }
 
     fn act_on(&mut self, peer: &Peer, choice: Choice, network: &Network) -> bool {
+        if matches!(choice, Choice::Shut | Choice::Crack | Choice::Gap | Choice::Open | Choice::OtherOpen) {
+            self.open = matches!(choice, Choice::Open | Choice::OtherOpen);
+        }
         match choice {
             Choice::End | Choice::OtherEnd => {
                 self.finished = true;

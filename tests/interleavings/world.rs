@@ -188,8 +188,7 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
         self.script.be_kind();
         (self.idle, self.turns) = (0, 0);
         for side in &mut self.sides {
-            side.act(Choice::Establish, &self.network);
-            side.act(Choice::Open, &self.network);
+            side.be_kind(&self.network);
         }
         self.settle();
         self.run_out();

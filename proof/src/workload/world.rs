@@ -43,8 +43,8 @@ struct Person {
     record: Rc<RefCell<Record>>,
 }
 
-pub(super) struct World<'a> {
-    pub(super) simulation: Simulation,
+pub(super) struct World<'a, const SHORT_MEANS_DRAINED: bool> {
+    simulation: Simulation<SHORT_MEANS_DRAINED>,
     dice: Dice<'a>,
     mood: Mood,
     server: Host,
@@ -56,8 +56,8 @@ pub(super) struct World<'a> {
     drained: bool,
 }
 
-impl<'a> World<'a> {
-    pub(super) fn new(seed: u64, dice: Dice<'a>, mood: Mood) -> Self {
+impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
+    pub(super) fn new(mut simulation: Simulation<SHORT_MEANS_DRAINED>, dice: Dice<'a>, mood: Mood) -> Self {
         let limits = Limits {
             high_water: 4096,
             low_water: 512,
@@ -67,7 +67,6 @@ impl<'a> World<'a> {
             connections: MOST_PEOPLE / 2,
             ..Limits::default()
         };
-        let mut simulation = Simulation::new(seed);
         let server = simulation.add_host_with("server", limits);
         let clients = ["ann", "bob", "cid"].map(|name| {
             simulation.add_host_with(name, Limits { high_water: 8192, low_water: 1024, ..Limits::default() })
