@@ -17,7 +17,7 @@
 //! What must hold whenever the loop is at rest is checked after each turn.
 //!
 //! A failure prints its shortest sequence, to be pasted into a test that calls `replay`.
-//! `INTERLEAVINGS_DEEPER=1` explores every bound one step further (about thirty times as long; use
+//! `INTERLEAVINGS_DEEPER=1` explores every bound one step further (about fifteen times as long; use
 //! `--release`), and `INTERLEAVINGS_COUNT=1` goes on after a failure, to count them all.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]

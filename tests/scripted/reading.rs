@@ -101,6 +101,26 @@ fn who_waits_for_all_that_the_receive_buffer_holds_gets_it_and_no_more() {
 }
 
 #[test]
+fn who_has_consumed_everything_holds_nothing_whatever_it_waits_for() {
+    let limits = Limits { receive_buffer: 1000, read_budget: 1000, ..Limits::default() };
+    let log = Log::default();
+    let pairs = Spy::new("it", &log).on_data(|_, input| {
+        if input.len() >= 2 {
+            input.take_all();
+        }
+        input.wait_for(if input.is_empty() { 1001 } else { 2 });
+        Ok(())
+    });
+    let mut harness = Harness::with_limits(pairs, limits);
+    for piece in ["ab", "c", "d", "ef"] {
+        harness.feed(piece.as_bytes());
+    }
+    assert!(harness.is_open(), "{:?}", harness.close_reason());
+    assert_eq!(log.take(), ["it open", "it data ab", "it data c", "it data cd", "it data ef"]);
+    assert_eq!(harness.core().held_bytes(), 0);
+}
+
+#[test]
 fn who_never_consumes_is_closed_at_the_receive_buffers_limit() {
     let limits = Limits { receive_buffer: 10_000, read_budget: 10_000, ..Limits::default() };
     let deaf = Spy::new("deaf", &Log::default()).on_data(|_, _| Ok(()));

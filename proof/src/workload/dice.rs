@@ -6,14 +6,14 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// Choices, the same for the same seed or input.
 pub(super) enum Dice<'a> {
     /// As many as asked for.
-    Seed(ChaCha8Rng),
+    Seed(Box<ChaCha8Rng>),
     /// Until the input has ended; then always the first of what there is to choose from.
     Input(&'a [u8]),
 }
 
 impl<'a> Dice<'a> {
     pub(super) fn seeded(seed: u64) -> Self {
-        Self::Seed(ChaCha8Rng::seed_from_u64(seed))
+        Self::Seed(Box::new(ChaCha8Rng::seed_from_u64(seed)))
     }
 
     pub(super) fn from_input(input: &'a [u8]) -> Self {
@@ -36,6 +36,11 @@ impl<'a> Dice<'a> {
 
     pub(super) fn one_in(&mut self, sides: u32) -> bool {
         self.below(sides) == sides - 1
+    }
+
+    /// As [`below`](Self::below), for few.
+    pub(super) fn choice(&mut self, sides: u16) -> u16 {
+        u16::try_from(self.below(sides.into())).unwrap_or(0)
     }
 
     pub(super) fn index(&mut self, len: usize) -> usize {

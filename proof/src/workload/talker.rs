@@ -136,12 +136,13 @@ impl<D: Dialect> Protocol for Talker<D> {
         match order {
             Order::Say(word) if !done => self.waiting.push_back(word),
             Order::Goodbye if !done => self.record.borrow_mut().done = true,
-            Order::Say(_) | Order::Goodbye => return Ok(()),
-            Order::Pause => return Ok(cx.pause_reading()),
-            Order::Resume => return Ok(cx.resume_reading()),
-            Order::Abort => return Ok(cx.abort()),
+            Order::Say(_) | Order::Goodbye => {}
+            Order::Pause => cx.pause_reading(),
+            Order::Resume => cx.resume_reading(),
+            Order::Abort => cx.abort(),
         }
-        if !self.record.borrow().awaits_drain {
+        let awaits_drain = self.record.borrow().awaits_drain;
+        if !done && !awaits_drain {
             self.talk(cx);
         }
         Ok(())

@@ -19,7 +19,7 @@ use super::talker::{Dialect, Order, Record, Talker};
 
 const CLIENTS: usize = 3;
 const MOST_PEOPLE: usize = 24;
-const DIALECTS: u32 = 7;
+const DIALECTS: u16 = 7;
 /// The UDP echo's port; those of the TCP listeners are `PORT` and on, in the order of the dialects.
 const PORT: u16 = 7000;
 const LONGEST_STALL: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
 
     fn listen(&mut self) {
         for dialect in 0..DIALECTS {
-            let address = self.simulation.address(self.server, PORT + 1 + dialect as u16);
+            let address = self.simulation.address(self.server, PORT + 1 + dialect);
             let (ring, census) = (Rc::clone(&self.ring), Rc::clone(&self.census));
             let listened = self.simulation.event_loop(self.server).listen(address, move |_| {
                 let counted = Counted(Rc::clone(&census));
@@ -129,12 +129,12 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
         if self.people.len() == MOST_PEOPLE {
             return;
         }
-        let dialect = self.dice.below(DIALECTS);
+        let dialect = self.dice.choice(DIALECTS);
         let host = self.clients[self.dice.index(CLIENTS)];
         let name = u32::try_from(self.people.len()).expect("few people");
         let record = Rc::<RefCell<Record>>::default();
         let protocol = talk(dialect, name, &record);
-        let address = self.simulation.address(self.server, PORT + 1 + dialect as u16);
+        let address = self.simulation.address(self.server, PORT + 1 + dialect);
         let id = self.simulation.event_loop(host).connect(address, protocol);
         self.people.push(Person { host, id, record });
     }
@@ -304,7 +304,7 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
 }
 
 /// The server's side of a dialect.
-fn serve(dialect: u32, ring: &Rc<RefCell<Ring>>) -> Box<dyn Protocol> {
+fn serve(dialect: u16, ring: &Rc<RefCell<Ring>>) -> Box<dyn Protocol> {
     match dialect {
         0 => Box::new(TcpEcho),
         1 => Box::new(Layered::new(Cipher::default(), TcpEcho)),
@@ -322,7 +322,7 @@ fn send_back(peer: &mut Peer<'_, '_>, message: WebSocketMessage<'_>) -> Result<(
 }
 
 /// The client's side of a dialect.
-fn talk(dialect: u32, name: u32, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
+fn talk(dialect: u16, name: u32, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
     fn talker<D: Dialect>(name: &'static str, dialect: D, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
         record.borrow_mut().dialect = name;
         Box::new(Talker::new(dialect, Rc::clone(record)))
