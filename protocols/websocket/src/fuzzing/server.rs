@@ -15,7 +15,7 @@ use run::Run;
 const LONGEST: usize = 65_536;
 
 /// Takes `data` as a list of operations on a connection to a server that repeats every message (the first byte chooses
-/// its [opening](Client::new) and its settings; each operation is one byte, and what it asks for), and compares what the
+/// its opening and its settings; each operation is one byte, and what it asks for), and compares what the
 /// server does with a naive model: the same frames in the same order, the right close code and then the end, no more
 /// memory than allowed, and nothing left afterwards.
 ///
