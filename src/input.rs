@@ -56,7 +56,8 @@ impl<'a> Input<'a> {
     /// unconsumed, have arrived (or the peer has half-closed).
     ///
     /// Without it a large message is looked at once for each piece of it that arrives. A `total`
-    /// above [`Limits::receive_buffer`](crate::Limits::receive_buffer) closes the connection.
+    /// above [`Limits::receive_buffer`](crate::Limits::receive_buffer) closes the connection. Where
+    /// nothing is left unconsumed there is nothing to wait with, and it is ignored.
     #[inline]
     pub fn wait_for(&mut self, total: usize) {
         self.wait_for = total;
