@@ -47,6 +47,8 @@ struct Backlog {
     outbox: Outbox,
     /// How much of that was made of input, at most.
     answers: usize,
+    /// How much of it must be written until no answer waits any more.
+    last_answer: usize,
     /// Why the connection ends when the output is written.
     then: Option<CloseReason>,
     /// Bytes discarded while output waits, or while it lingers.

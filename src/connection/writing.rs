@@ -48,7 +48,10 @@ impl<S: Stream> Connection<S> {
         if added > 0 {
             let backlog = self.backlog.get_or_insert_default();
             backlog.outbox.append(&mut shop.out);
-            backlog.answers += if answers { added } else { 0 };
+            if answers {
+                backlog.answers += added;
+                backlog.last_answer = backlog.outbox.len();
+            }
             core.charge(0, added).map_err(CloseReason::Limit)?;
             self.hold_back(core)?;
         }
@@ -91,7 +94,11 @@ impl<S: Stream> Connection<S> {
         core.held -= before - after;
         if let Some(backlog) = &mut self.backlog {
             backlog.outbox = outbox;
-            backlog.answers = backlog.answers.min(after);
+            backlog.last_answer = backlog.last_answer.saturating_sub(before - after);
+            backlog.answers = backlog.answers.min(backlog.last_answer);
+            if backlog.last_answer <= core.limits.low_water {
+                self.link.flags.remove(Flag::HELD);
+            }
         }
         if let Err(error) = result {
             return self.broke_by(core, error);
@@ -101,8 +108,8 @@ impl<S: Stream> Connection<S> {
         {
             core.timers.postpone(timer, core.now + core.limits.write_stall);
         }
-        if after <= core.limits.low_water && self.link.flags.intersects(Flag::HELD | Flag::SLOW) {
-            self.link.flags.remove(Flag::HELD | Flag::SLOW);
+        if after <= core.limits.low_water && self.link.flags.contains(Flag::SLOW) {
+            self.link.flags.remove(Flag::SLOW);
             self.expect_mail(core);
         }
         self.after_output(core)

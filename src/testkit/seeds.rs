@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, thread};
@@ -113,7 +113,8 @@ fn parse(text: &str) -> Option<u64> {
 fn fail(seed: u64, test: Option<&str>, payload: Box<dyn Any + Send>) -> ! {
     let executable = env::current_exe().ok();
     let package = env::var("CARGO_PKG_NAME").ok();
-    let command = command(seed, executable.as_deref(), package.as_deref(), test);
+    let folder = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let command = command(seed, executable.as_deref(), package.as_deref(), folder.as_deref(), test);
     eprintln!("failed with seed {seed:#x}; to see just that run again:\n    {command}");
     panic::resume_unwind(payload);
 }
@@ -124,8 +125,14 @@ fn test_name() -> Option<String> {
 }
 
 /// The command that replays a seed. Cargo names executables of tests after them, with a hash behind,
-/// and tells a test the package it belongs to.
-fn command(seed: u64, executable: Option<&Path>, package: Option<&str>, test: Option<&str>) -> String {
+/// and tells a test the package it belongs to, and the package's folder.
+fn command(
+    seed: u64,
+    executable: Option<&Path>,
+    package: Option<&str>,
+    folder: Option<&Path>,
+    test: Option<&str>,
+) -> String {
     let mut command = format!("{SEED}={seed:#x} cargo test");
     if !cfg!(debug_assertions) {
         command += " --release";
@@ -133,11 +140,14 @@ fn command(seed: u64, executable: Option<&Path>, package: Option<&str>, test: Op
     if let Some(package) = package {
         command += &format!(" -p {package}");
     }
+    // Only a test in a file of its own can be told from all others by that; the rest, by its name.
     let stem = executable.and_then(Path::file_stem).and_then(|stem| stem.to_str());
     if let Some(stem) = stem {
         let target = stem.rsplit_once('-').map_or(stem, |(target, _)| target);
-        let is_library = package.is_some_and(|package| package.replace('-', "_") == target);
-        command += &if is_library { " --lib".to_owned() } else { format!(" --test {target}") };
+        let tests = folder.unwrap_or(Path::new(".")).join("tests").join(target);
+        if tests.join("main.rs").exists() || tests.with_extension("rs").exists() {
+            command += &format!(" --test {target}");
+        }
     }
     command += " --";
     if let Some(test) = test {
@@ -153,9 +163,10 @@ mod tests {
     #[test]
     fn the_command_names_package_target_and_test() {
         let release = if cfg!(debug_assertions) { "" } else { " --release" };
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let simulation = Path::new("/target/debug/deps/simulation-0123456789abcdef");
         assert_eq!(
-            command(42, Some(simulation), Some("switchboard"), Some("echo::under_everything")),
+            command(42, Some(simulation), Some("switchboard"), Some(here), Some("echo::under_everything")),
             format!(
                 "SWITCHBOARD_SEED=0x2a cargo test{release} -p switchboard --test simulation \
                  -- --exact echo::under_everything --nocapture"
@@ -164,10 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_library_s_own_tests_are_named_so() {
-        let library = Path::new("/target/debug/deps/switchboard_echo-0123456789abcdef");
-        let command = command(1, Some(library), Some("switchboard-echo"), None);
-        assert!(command.ends_with(" -p switchboard-echo --lib -- --nocapture"), "{command}");
+    fn a_test_inside_the_sources_is_found_by_its_name() {
+        let sources = Path::new("/target/debug/deps/switchboard-0123456789abcdef");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let command = command(1, Some(sources), Some("switchboard"), Some(here), Some("timer::tests::wheel"));
+        assert!(command.ends_with(" -p switchboard -- --exact timer::tests::wheel --nocapture"), "{command}");
     }
 
     #[test]

@@ -54,6 +54,8 @@ fn fires_exactly_at_the_deadline_and_not_before() {
 fn next_deadline_reaches_the_timer_in_a_few_steps() {
     let mut wheel = Wheel::new();
     let timer = wheel.set(at(Duration::from_secs(86_400 * 30)));
+    let first = wheel.set(at(Duration::from_secs(1)));
+    assert_eq!(wheel.fire(at(Duration::from_secs(1))), [first]);
     for step in 0.. {
         assert!(step <= LEVELS, "one step a level at the most");
         let next = wheel.timers.next_deadline().expect("the timer is armed");
@@ -186,6 +188,8 @@ fn agrees_with_a_naive_list_over_random_operations() {
                     deadlines(&mut fired);
                     deadlines(&mut expected);
                     assert_eq!(fired, expected, "seed {seed}");
+                    let next = wheel.timers.next_deadline();
+                    assert!(next.is_none_or(|next| next > now), "seed {seed}: the loop would spin");
                 }
             }
             assert_eq!(wheel.timers.len(), model.0.len(), "seed {seed}");

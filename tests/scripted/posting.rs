@@ -171,11 +171,14 @@ fn messages_wait_while_the_target_is_slow_and_block_later_ones() {
     let limits = Limits { high_water: 1000, low_water: 100, ..Limits::default() };
     let mut harness = Harness::with_limits(Spy::new("it", &log), limits);
     harness.set_window(0);
-    harness.with(|cx| cx.send(&[0; 1001]));
+    harness.with(|cx| cx.send(&[0; 1000]));
+    harness.post(letter("0")).unwrap();
+    assert_eq!(log.take(), ["it open", "it message 0"], "its backlog is at the high-water mark");
+    harness.with(|cx| cx.send(&[0; 1]));
     for text in ["1", "2"] {
         harness.post(letter(text)).unwrap();
     }
-    assert_eq!(log.take(), ["it open"], "its backlog is above the high-water mark");
+    assert_eq!(log.take(), [""; 0], "its backlog is above the high-water mark");
     harness.set_window(900);
     assert_eq!(log.take(), [""; 0], "101 bytes are above the low-water mark");
     harness.post(letter("3")).unwrap();

@@ -80,8 +80,10 @@ fn output_that_waits_stays_before_output_that_follows() {
 fn input_is_no_reason_to_try_writing_again() {
     let mut harness = idle(Limits::default());
     harness.set_window(3);
+    let (_, writes) = harness.peer().calls();
     harness.with(|cx| cx.send(b"waits"));
     let before = harness.peer().calls();
+    assert_eq!(before.1, writes + 1, "a short write says that no more is taken");
     harness.feed(b"input");
     assert_eq!(harness.peer().calls(), (before.0 + 1, before.1));
     harness.set_window(2);
@@ -372,4 +374,20 @@ fn what_a_protocol_sends_of_itself_does_not_keep_it_from_reading() {
     harness.feed(b"read all the same");
     assert_eq!(log.take(), ["it open", "it data read all the same"]);
     assert_eq!(harness.peer().unread(), 0);
+}
+
+/// Nor when it had been held for answers, which the peer has taken since.
+#[test]
+fn reading_goes_on_when_the_answers_are_taken_whatever_else_waits() {
+    let log = Log::default();
+    let mut harness = Harness::with_limits(answering(&log, 2000), small());
+    harness.set_window(0);
+    harness.feed(b"question");
+    harness.with(|cx| cx.send(&[b'm'; 50_000]));
+    harness.feed(b"held");
+    assert_eq!(log.take(), ["it open", "it data question"]);
+    harness.set_window(1899);
+    assert_eq!(log.take(), [""; 0]);
+    harness.set_window(1);
+    assert_eq!(log.take(), ["it data held"]);
 }
