@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::fmt;
 
 use crate::Protocol;
-use crate::testkit::trial::{Outcome, aloud, with_context};
+use crate::testkit::trial::{Outcome, aloud, demand, fail, with_context};
 
 mod compare;
 mod delivery;
@@ -36,12 +36,15 @@ pub struct Conformance {
     pub output: usize,
     /// Notes that it makes.
     pub notes: usize,
+    /// Whether memory was measured, and not only what is declared looked at: see [`Script::measure_memory`].
+    pub measured_memory: bool,
 }
 
 impl fmt::Display for Conformance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, callbacks, input, output, notes } = self;
-        write!(f, "conforms: {runs} runs, {callbacks} callbacks; {input} bytes in, {output} bytes out, {notes} notes")
+        let Self { runs, callbacks, input, output, notes, measured_memory } = self;
+        write!(f, "conforms: {runs} runs, {callbacks} callbacks; {input} bytes in, {output} bytes out, {notes} notes")?;
+        if *measured_memory { Ok(()) } else { f.write_str("; memory not measured") }
     }
 }
 
@@ -69,6 +72,7 @@ impl fmt::Display for Conformance {
 /// the answers and one that doesn't. No more may be held than [`Limits::loop_memory`](crate::Limits::loop_memory) says; with
 /// [`Script::measure_memory`] no more may be *allocated* than that, and a MiB. (The flood is
 /// of twice that, but never of more than 16 MiB, and a flood ends when its answers are four times as long. Choose `loop_memory` small.)
+/// Once more it is flooded while others hold all that memory: what [`hold`](crate::Context::hold) answers then must not be ignored.
 ///
 /// In all runs, as long as they take: no panic; no spin, which is 1,000 callbacks within a millisecond that
 /// consume nothing and send nothing; `on_close` exactly once, and nothing after it; no lost `on_drain`; and at the
@@ -130,14 +134,14 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
     /// Everything; what is said of input and output is this script's, the rest adds up.
     fn run(mut self) -> Conformance {
         let Run { outcome: baseline, .. } = self.play(&Delivery::default());
-        assert!(
+        demand!(
             !(baseline.sent.is_empty() && baseline.notes.is_empty()),
             "it sends nothing and notes nothing, so nothing can be compared: call `note` with what it understands"
         );
         // What the author expects is settled: from here on the whole is compared.
         self.script.steps.retain(|step| !matches!(step, Step::Expect(_)));
         let input = self.script.input_len();
-        self.done.input = input;
+        (self.done.input, self.done.measured_memory) = (input, self.script.measure.is_some());
         (self.done.output, self.done.notes) = (baseline.sent.len(), baseline.notes.len());
         self.compare(&baseline, &Delivery::default()); // a protocol that differs by itself can't be compared
         for delivery in Delivery::equal_ones(input, baseline.sent.len()) {
@@ -202,5 +206,5 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
 }
 
 fn deviates(difference: &str, delivery: &Delivery) -> ! {
-    std::panic::resume_unwind(Box::new(format!("{difference}\n  delivery: {delivery}")))
+    fail(format!("{difference}\n  delivery: {delivery}"))
 }

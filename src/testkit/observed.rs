@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::trial::demand;
 use crate::context::Requests;
 use crate::core::SwitchTo;
 use crate::link::Flag;
@@ -63,7 +64,22 @@ pub(super) struct Watch {
     /// Output that waited when the last callback returned.
     backlog: Cell<usize>,
     drain_owed: Cell<bool>,
+    /// Input that was left unconsumed when it was last offered: what is offered beyond that is news.
+    left: Cell<usize>,
+    reading: Cell<Reading>,
+    /// Others hold all the memory there is, whenever a callback runs.
+    full: Cell<bool>,
     stage: Cell<Option<Stage>>,
+}
+
+/// Whether the protocol wants its input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    On,
+    Paused,
+    /// Paused, and it has been told `on_drain` since.
+    PausedInVain,
 }
 
 impl Observed {
@@ -78,20 +94,21 @@ impl Observed {
         Self { protocol, watch, stage: Stage::New, eof_told: false }
     }
 
-    /// One callback, of which `consumed` says how many bytes of input it has consumed.
+    /// One callback, which also says whether its input has come to something.
     fn observe(
         &mut self,
         callback: &'static str,
         cx: &mut Context<'_>,
-        call: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> (Result<(), Failure>, usize),
+        call: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> (Result<(), Failure>, bool),
     ) -> Result<(), Failure> {
         self.may_be_called(callback);
         let (backlog, finishing) = (cx.backlog(), cx.link.flags.contains(Flag::FINISHING));
         let drained = self.watch.backlog.get() != backlog;
-        let (result, consumed) = call(&mut *self.protocol, cx);
+        let taken = self.watch.take_memory(cx);
+        let (result, news) = call(&mut *self.protocol, cx);
         let ended = result.is_err() || cx.requests >= Requests::Close;
         let finished = cx.requests == Requests::Finish && !finishing;
-        let progress = drained || consumed > 0 || cx.backlog() != backlog || finished || ended;
+        let progress = drained || news || cx.backlog() != backlog || finished || ended;
         self.watch.saw(cx, progress);
         if ended {
             self.enter(Stage::Ended); // which beats a switch
@@ -99,6 +116,25 @@ impl Observed {
             self.watch.check_memory(cx);
             self.follow_switch(cx);
         }
+        cx.core.held -= taken;
+        result
+    }
+
+    /// One callback that is offered input. Bytes that were not there the last time are news even if none is consumed:
+    /// whoever waits for a whole message is called for each of its bytes, and does not spin.
+    fn offer(
+        &mut self,
+        callback: &'static str,
+        cx: &mut Context<'_>,
+        input: &mut Input<'_>,
+        call: impl FnOnce(&mut dyn Protocol, &mut Context<'_>, &mut Input<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (offered, before) = (input.len(), self.watch.left.get());
+        let result = self.observe(callback, cx, |protocol, cx| {
+            let result = call(protocol, cx, input);
+            (result, input.len() < offered || offered > before)
+        });
+        self.watch.left.set(input.len());
         result
     }
 
@@ -106,15 +142,15 @@ impl Observed {
         let opens = callback == "on_open";
         let in_order = if opens { self.stage == Stage::New } else { self.stage == Stage::Open };
         let name = self.watch.name;
-        assert!(in_order, "{callback} was called on {name} ({}): the fault of what calls it", self.stage.in_words());
-        assert!(
+        demand!(in_order, "{callback} was called on {name} ({}): the fault of what calls it", self.stage.in_words());
+        demand!(
             !(callback == "on_eof" && self.eof_told),
             "on_eof was called twice on {name}: the fault of what calls it"
         );
         self.eof_told |= callback == "on_eof";
         // A layer asks for a drain on its own account in between, so what is owed is owed until it comes.
         let owed = if opens || callback == "on_drain" { self.watch.drain_owed.take() } else { true };
-        assert!(owed || opens, "on_drain was called on {name}, whose has_room() did not say no");
+        demand!(owed || opens, "on_drain was called on {name}, whose has_room() did not say no");
         self.watch.begin(callback);
         if opens {
             self.enter(Stage::Open);
@@ -190,6 +226,28 @@ impl Watch {
         self.drain_owed.get() && !self.has_ended()
     }
 
+    /// From now on others hold all the memory there is, whenever a callback runs: what is held beyond what was is too
+    /// much, and `hold` says so. (In between the loop has its memory, so that it is not the first to run out.)
+    pub(super) fn fill_memory(&self) {
+        self.full.set(true);
+    }
+
+    /// Whether the protocol does not want its input now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.reading.get() != Reading::On
+    }
+
+    /// Whether it does not although it has been told `on_drain`.
+    pub(super) fn is_paused_in_vain(&self) -> bool {
+        self.reading.get() == Reading::PausedInVain
+    }
+
+    fn take_memory(&self, cx: &mut Context<'_>) -> usize {
+        let rest = if self.full.get() { cx.core.limits.loop_memory.saturating_sub(cx.core.held) } else { 0 };
+        cx.core.held += rest;
+        rest
+    }
+
     fn begin(&self, callback: &'static str) {
         self.last.set(callback);
         self.callbacks.set(self.callbacks.get() + 1);
@@ -202,13 +260,19 @@ impl Watch {
     fn saw(&self, cx: &Context<'_>, progress: bool) {
         self.backlog.set(cx.backlog());
         self.drain_owed.set(self.drain_owed.get() || cx.link.flags.contains(Flag::DRAIN_OWED));
+        self.reading.set(match (cx.link.flags.contains(Flag::PAUSED), self.reading.get(), self.last.get()) {
+            (false, ..) => Reading::On,
+            (true, Reading::On, _) => Reading::Paused,
+            (true, Reading::Paused, "on_drain") => Reading::PausedInVain,
+            (true, before, _) => before,
+        });
         if progress || cx.core.now.saturating_since(self.idle_since.get()) >= SPIN_TIME {
             self.idle.set(0);
             self.idle_since.set(cx.core.now);
             return;
         }
         self.idle.set(self.idle.get() + 1);
-        assert!(
+        demand!(
             self.idle.get() < SPIN,
             "{} spins: {SPIN} callbacks in a row at one and the same time ({}) consumed nothing and sent nothing; \
              the last were {}",
@@ -224,7 +288,7 @@ impl Watch {
 
     fn check_memory(&self, cx: &Context<'_>) {
         let (held, limit) = (cx.core.held, cx.core.limits.loop_memory);
-        assert!(
+        demand!(
             held <= limit,
             "{} goes on after {} although the loop now holds {held} bytes and may hold {limit}: what `hold` answered \
              was ignored",
@@ -236,37 +300,31 @@ impl Watch {
 
 impl Protocol for Observed {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.observe("on_open", cx, |protocol, cx| (protocol.on_open(cx), 0))
+        self.observe("on_open", cx, |protocol, cx| (protocol.on_open(cx), false))
     }
 
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        self.observe("on_data", cx, |protocol, cx| {
-            let before = input.len();
-            (protocol.on_data(cx, input), before - input.len())
-        })
+        self.offer("on_data", cx, input, |protocol, cx, input| protocol.on_data(cx, input))
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
-        self.observe("on_eof", cx, |protocol, cx| {
-            let before = rest.len();
-            (protocol.on_eof(cx, rest), before - rest.len())
-        })
+        self.offer("on_eof", cx, rest, |protocol, cx, rest| protocol.on_eof(cx, rest))
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
-        self.observe("on_timer", cx, |protocol, cx| (protocol.on_timer(cx, timer), 0))
+        self.observe("on_timer", cx, |protocol, cx| (protocol.on_timer(cx, timer), false))
     }
 
     fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.observe("on_drain", cx, |protocol, cx| (protocol.on_drain(cx), 0))
+        self.observe("on_drain", cx, |protocol, cx| (protocol.on_drain(cx), false))
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
-        self.observe("on_message", cx, |protocol, cx| (protocol.on_message(cx, message), 0))
+        self.observe("on_message", cx, |protocol, cx| (protocol.on_message(cx, message), false))
     }
 
     fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.observe("on_shutdown", cx, |protocol, cx| (protocol.on_shutdown(cx), 0))
+        self.observe("on_shutdown", cx, |protocol, cx| (protocol.on_shutdown(cx), false))
     }
 
     fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
@@ -274,7 +332,7 @@ impl Protocol for Observed {
             return; // the loop goes down with a run that failed: its own panic is the one to see
         }
         let name = self.watch.name;
-        assert!(self.stage != Stage::Closed, "on_close was called twice on {name}: the fault of what calls it");
+        demand!(self.stage != Stage::Closed, "on_close was called twice on {name}: the fault of what calls it");
         self.watch.begin("on_close");
         self.enter(Stage::Closed);
         self.protocol.on_close(cx, reason);

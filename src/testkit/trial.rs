@@ -266,10 +266,10 @@ impl Trial {
     fn check_nothing_left(&mut self) {
         let Self { harness, watch, fed, .. } = self;
         guarded(watch, *fed, "the run ended", || {
-            assert!(watch.has_closed(), "on_close was not called although the connection is over");
+            demand!(watch.has_closed(), "on_close was not called although the connection is over");
             let core = harness.core();
             let counters = core.counters();
-            assert!(
+            demand!(
                 counters.opened == counters.closed,
                 "{} connections were opened and {} closed",
                 counters.opened,
@@ -281,7 +281,7 @@ impl Trial {
                 (core.held_bytes(), "held bytes"),
                 (core.waiting_messages(), "messages"),
             ] {
-                assert!(left == 0, "{left} {of_what} are left after the end");
+                demand!(left == 0, "{left} {of_what} are left after the end");
             }
         });
     }
@@ -290,8 +290,8 @@ impl Trial {
 /// What must be so whenever the loop has come to rest.
 fn check_at_rest(harness: &mut Harness, watch: &Watch, takes_all: bool) {
     let (held, limit) = (harness.core().held_bytes(), harness.core().limits().loop_memory);
-    assert!(held <= limit || watch.has_ended(), "the loop holds {held} bytes and may hold {limit}");
-    assert!(
+    demand!(held <= limit || watch.has_ended(), "the loop holds {held} bytes and may hold {limit}");
+    demand!(
         !(takes_all && watch.owes_drain()),
         "has_room() said no, the peer has taken everything, and on_drain has not come"
     );
@@ -305,8 +305,9 @@ fn guarded<R>(watch: &Watch, fed: usize, what: &str, f: impl FnOnce() -> R) -> R
     })
 }
 
-/// Runs `f`; if it panics, the panic goes on silently, with the words that `context` makes of its
-/// own. Whoever is outermost says them [`aloud`].
+/// Runs `f`; if it panics, or a [`demand`] is not met, that goes on silently, with the words that `context` makes of its
+/// own. Whoever is outermost says them [`aloud`]. (Of a panic of the protocol's own the panic hook has told by then, with
+/// the place in its code.)
 pub(super) fn with_context<R>(f: impl FnOnce() -> R, context: impl FnOnce(&str) -> String) -> R {
     // After a panic nothing of the run is used any more.
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| match words(&*payload) {
@@ -325,6 +326,22 @@ pub(super) fn aloud<R>(f: impl FnOnce() -> R) -> R {
             None => resume_unwind(payload),
         },
     }
+}
+
+/// As `assert!` and `panic!`, for what is checked within [`aloud`]: the panic hook is not told, so what it prints is the
+/// full text and nothing before.
+macro_rules! demand {
+    ($holds:expr, $($text:tt)+) => {
+        if !$holds {
+            $crate::testkit::trial::fail(format!($($text)+))
+        }
+    };
+}
+pub(super) use demand;
+
+/// See [`demand`].
+pub(super) fn fail(text: String) -> ! {
+    resume_unwind(Box::new(text))
 }
 
 fn words(payload: &(dyn Any + Send)) -> Option<&str> {

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use switchboard::driver::Ready;
 use switchboard::testkit::Harness;
-use switchboard::{Bytes, CloseReason, LimitExceeded, Limits};
+use switchboard::{Bytes, CloseReason, EndpointId, LimitExceeded, Limits};
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};
@@ -246,6 +247,19 @@ fn a_peer_that_takes_no_byte_for_the_stall_time_is_closed() {
     assert_eq!(reason.to_string(), "a limit was hit: write_stall: the peer took no byte for 30s");
     assert!(harness.peer().saw_reset(), "what it never took is lost");
     assert_eq!(harness.core().counters().bytes_unsent, 4);
+}
+
+#[test]
+fn news_of_room_where_no_byte_is_taken_do_not_prolong_the_stall_time() {
+    let mut harness = idle(Limits { write_stall: Duration::from_secs(30), ..small() });
+    harness.set_window(0);
+    harness.with(|cx| cx.send(b"waits"));
+    harness.advance(Duration::from_secs(20));
+    let key = EndpointId::from(harness.id()).key();
+    harness.network().raise(Ready { key, writable: true, ..Ready::default() });
+    harness.settle();
+    harness.advance(Duration::from_secs(10));
+    assert!(!harness.is_open(), "30 s without a byte");
 }
 
 #[test]

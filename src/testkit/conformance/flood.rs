@@ -4,7 +4,7 @@ use super::Check;
 use super::play::play_part;
 use super::script::Step;
 use crate::Protocol;
-use crate::testkit::trial::{Outcome, Trial, with_context};
+use crate::testkit::trial::{Outcome, Trial, demand, with_context};
 
 /// What the runtime and the kit themselves take beside [`Limits::loop_memory`](crate::Limits::loop_memory).
 const MARGIN: usize = 1 << 20;
@@ -12,8 +12,29 @@ const MARGIN: usize = 1 << 20;
 const LONGEST: usize = 16 << 20;
 /// How many times as long its answers may be.
 const ANSWERS: usize = 4;
+/// How long the flood is where the first byte kept is too much.
+const ENOUGH_TO_BE_FULL: usize = 256 << 10;
 /// Bytes that come at once, at least.
 const BLOCK: usize = 4096;
+
+/// A way to be flooded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Read,
+    Unread,
+    /// Others hold all the memory of the loop: whatever the protocol declares beyond what it had is too much.
+    Full,
+}
+
+impl How {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Read => "by a peer that reads the answers",
+            Self::Unread => "by a peer that does not read the answers",
+            Self::Full => "by a peer that reads the answers, while others hold all the memory of the loop",
+        }
+    }
+}
 
 impl<P: Protocol, F: FnMut() -> P> Check<F> {
     /// Floods the connection after all that comes before the script's last input.
@@ -29,27 +50,26 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
         floods.extend(input.first().map(|&byte| vec![byte]));
         floods.retain(|piece| !piece.is_empty());
         for piece in floods {
-            for reads in [true, false] {
-                let shown = String::from_utf8_lossy(&piece[..piece.len().min(40)]).escape_debug().to_string();
-                let does = if reads { "reads" } else { "does not read" };
+            let shown = String::from_utf8_lossy(&piece[..piece.len().min(40)]).escape_debug().to_string();
+            for how in [How::Read, How::Unread, How::Full] {
                 with_context(
-                    || self.pour(&before, &piece, reads),
-                    |text| format!("{text}\n  delivery: a flood of \"{shown}\" by a peer that {does} the answers"),
+                    || self.pour(&before, &piece, how),
+                    |text| format!("{text}\n  delivery: a flood of \"{shown}\" {}", how.in_words()),
                 );
             }
         }
     }
 
-    fn pour(&mut self, before: &super::Script, piece: &[u8], reads: bool) {
+    fn pour(&mut self, before: &super::Script, piece: &[u8], how: How) {
         let bound = before.limits.loop_memory + MARGIN;
         // Of what is not measured only what is declared can be seen.
         let enough = if before.measure.is_some() { bound } else { before.limits.loop_memory };
-        let amount = (2 * enough).min(LONGEST);
+        let amount = if how == How::Full { ENOUGH_TO_BE_FULL } else { (2 * enough).min(LONGEST) };
         let mut protocol = Some((self.protocol)());
         let mut callbacks = 0;
         let mut run = || {
             let Some(protocol) = protocol.take() else { return };
-            callbacks = pour(play_part(protocol, before), piece, reads, amount);
+            callbacks = pour(play_part(protocol, before), piece, how, amount);
         };
         let allocated = match before.measure {
             Some(measure) => measure(&mut run),
@@ -60,7 +80,7 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
         };
         self.done.runs += 1;
         self.done.callbacks += callbacks;
-        assert!(
+        demand!(
             allocated <= bound,
             "it grows without bound: {allocated} bytes were allocated at one time, and a flood of {amount} bytes \
              must not take more than {bound} (loop_memory and a MiB)"
@@ -70,7 +90,7 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
 
 /// Nobody sends on and on without asking for room.
 pub(super) fn check_room(outcome: &Outcome) {
-    assert!(
+    demand!(
         !outcome.overflowed,
         "it goes on sending although has_room() says no: {} (if a single message is that large, give the script \
          a larger send_buffer)",
@@ -79,11 +99,13 @@ pub(super) fn check_room(outcome: &Outcome) {
 }
 
 /// Pours at most `amount` bytes into a connection, as long as they are read.
-fn pour(mut trial: Trial, piece: &[u8], reads: bool, amount: usize) -> u64 {
+fn pour(mut trial: Trial, piece: &[u8], how: How, amount: usize) -> u64 {
     let block = piece.repeat(BLOCK.div_ceil(piece.len()));
     let (mut poured, mut answered) = (0, 0);
-    if !reads {
-        trial.set_window(0);
+    match how {
+        How::Read => {}
+        How::Unread => trial.set_window(0),
+        How::Full => trial.watch().fill_memory(),
     }
     while poured < amount
         && answered < ANSWERS * amount

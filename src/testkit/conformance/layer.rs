@@ -8,7 +8,7 @@ use super::play::play;
 use super::probe::{LayerProbe, NOTE, TIMER};
 use super::script::{Script, Step};
 use super::{Check, Conformance, blame, compare};
-use crate::testkit::trial::{Outcome, aloud, with_context};
+use crate::testkit::trial::{Outcome, aloud, demand, fail, with_context};
 use crate::{Bytes, Protocol};
 
 /// Checks that a [layer](crate::Layer) keeps nothing from the protocol inside it, and panics where it does.
@@ -93,17 +93,17 @@ impl Showing {
             let part = part.unwrap_or(bare.notes.len().min(got.notes.len()));
             match bare.notes.get(part) {
                 Some(note) => {
-                    panic!("{} does not reach the inner protocol {head} ({what})\n{difference}", event(note))
+                    fail(format!("{} does not reach the inner protocol {head} ({what})\n{difference}", event(note)))
                 }
                 None => {
-                    panic!("{} reaches the inner protocol, not {head} ({what})\n{difference}", event(&got.notes[part]))
+                    fail(format!("{} reaches the inner protocol, not {head} ({what})\n{difference}", event(&got.notes[part])))
                 }
             }
         }
         if let Some(difference) = compare::bytes(&bare.sent, &got.sent) {
-            panic!("what the inner protocol sends does not reach the peer {head} ({what})\n{difference}");
+            fail(format!("what the inner protocol sends does not reach the peer {head} ({what})\n{difference}"));
         }
-        assert!(bare.half_closed == got.half_closed, "the peer does not see the end of the stream {head} ({what})");
+        demand!(bare.half_closed == got.half_closed, "the peer does not see the end of the stream {head} ({what})");
     }
 }
 

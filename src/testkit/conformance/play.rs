@@ -6,7 +6,7 @@ use super::compare;
 use super::delivery::{Cuts, Delivery, Ending, How, Reads, TIGHT, Taken};
 use super::script::{Script, Step};
 use crate::Protocol;
-use crate::testkit::trial::{Outcome, Trial};
+use crate::testkit::trial::{Outcome, Trial, fail};
 
 /// How long a loop that drains where the conversation breaks off waits for its protocol.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -137,7 +137,7 @@ impl Player<'_> {
         if self.fed == 0
             && let Some(reason) = self.trial.close_reason()
         {
-            panic!("it ends before the script's first input (does it agree with the script's limits?): {reason}");
+            fail(format!("it ends before the script's first input (does it agree with the script's limits?): {reason}"));
         }
         let start = self.fed;
         let end = match self.delivery.ending {
@@ -174,7 +174,7 @@ impl Player<'_> {
     fn expect(&mut self, bytes: &[u8]) {
         let sent = &self.trial.sent()[self.demanded.min(self.trial.sent().len())..];
         if let Some(difference) = compare::bytes(bytes, sent) {
-            panic!("it does not send what the script expects after byte {}\n{difference}", self.fed);
+            fail(format!("it does not send what the script expects after byte {}\n{difference}", self.fed));
         }
         self.demanded += bytes.len();
     }

@@ -118,23 +118,42 @@ impl Player {
     }
 
     /// What has happened so far, once the loop has come to rest. What may not be left at an end is not asked.
-    pub(in crate::testkit) fn stop(mut self) -> Transcript {
+    /// Gives what happened, and whether the budget sufficed for all of it.
+    pub(in crate::testkit) fn stop(mut self) -> (Transcript, bool) {
         self.trial.step("the recording ended", |harness| harness.settle());
         self.look();
-        self.transcript
+        (self.transcript, !self.exhausted)
     }
 
-    /// Whether the protocol has stopped reading with bytes left, and nothing but a message can make it go on: the
-    /// peer takes everything, no timer runs, and the loop does not drain.
-    pub(super) fn is_stuck(&mut self) -> bool {
+    /// Whether bytes are left that are not read, now that the peer takes everything. (A loop that drains is not asked.)
+    pub(super) fn has_stopped_reading(&mut self) -> bool {
         self.trial.set_window(usize::MAX);
         self.look();
-        let unread = self.trial.unread();
-        unread > 0
+        self.trial.unread() > 0
             && self.trial.is_open()
-            && self.trial.step("everything was taken", |harness| {
-                harness.core().armed_timers() == 0 && !harness.core().is_draining()
-            })
+            && !self.trial.step("everything was taken", |harness| harness.core().is_draining())
+    }
+
+    /// Whether that stays so for good: a timer could make it go on, so each has its turn. This is the end of the run.
+    ///
+    /// Who pauses and then has a timer end the connection may mean it, unless `on_drain` has come in between.
+    pub(super) fn stays_so(mut self) -> bool {
+        const DEADLINES: u32 = 64;
+        const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+        let unread = self.trial.unread();
+        for _ in 0..DEADLINES {
+            let in_vain = self.trial.watch().is_paused_in_vain();
+            if !self.trial.advance_to_next_deadline(MOST) {
+                break;
+            }
+            if !self.trial.is_open() {
+                return in_vain && self.trial.watch().is_paused_in_vain();
+            }
+            if self.trial.unread() != unread {
+                return false;
+            }
+        }
+        self.trial.watch().is_paused()
     }
 
     /// Ends the run as [`Trial::end`] does.
