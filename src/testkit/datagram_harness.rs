@@ -1,5 +1,6 @@
 //! One datagram protocol, driven by hand.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -159,5 +160,15 @@ impl DatagramHarness {
     /// What the loop's protocols share.
     pub fn core(&mut self) -> &mut Core {
         self.stage.event_loop.core()
+    }
+}
+
+impl fmt::Debug for DatagramHarness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramHarness")
+            .field("id", &self.id)
+            .field("address", &self.address)
+            .field("now", &self.now())
+            .finish_non_exhaustive()
     }
 }

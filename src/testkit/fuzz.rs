@@ -3,6 +3,7 @@
 use std::any::type_name;
 use std::time::Duration;
 
+use super::transcript::Escaped;
 use super::trial::{Trial, aloud, demand, with_context};
 use super::{Operation, Schedule, Transcript};
 use crate::{Limits, Protocol};
@@ -21,11 +22,16 @@ use player::{Run, answers};
 /// that takes no output, a drain. Every byte string is one. While it runs, and at its end, what
 /// [`check_conformance`](super::check_conformance) checks is checked: `on_close` comes once and last, nothing spins,
 /// memory stays bounded, an owed `on_drain` comes, nothing is left at the end; and reading that was paused goes on
-/// once the peer has taken everything. And the run is repeated:
+/// once the peer has taken everything, and each timer has had its turn. (Who pauses and then has a timer end the
+/// connection may mean it: that passes, unless `on_drain` came while it was paused and did not make it go on. A loop that
+/// drains is not asked.) And the run is repeated:
 ///
 /// * as it was, which must give the same conversation: a protocol has no clock and no dice of its own;
 /// * with the bytes merged, and cut into other pieces, between one other thing that happens and the next: TCP does
-///   that, too, so the answers, the [notes](super::note) and the close reason must be the same.
+///   that, too, so the answers, the [notes](super::note) and the close reason must be the same. (Left as they are: bytes
+///   that arrive after a finite [`Operation::Window`] and before the next that takes everything, as a protocol that
+///   waits for its peer may stop anywhere; those that arrive after an [`Operation::Jump`], together with timers that
+///   are late; and runs that outlast the virtual time, or the deadlines, that there are.)
 ///
 /// Gives the conversation, for what can be checked of this protocol alone. [`Fuzz`] has settings;
 /// [`fuzz_protocol!`](crate::fuzz_protocol) makes a target of it for cargo-fuzz.
@@ -134,7 +140,8 @@ impl Fuzz {
         self
     }
 
-    /// Does not mind that reading is paused for good: for protocols that wait for a message before they go on.
+    /// Does not mind that reading is paused for good: for protocols that wait for a message before they go on, or for
+    /// timers that take days or dozens of turns.
     #[must_use]
     pub fn may_stop_reading(mut self) -> Self {
         self.may_stop_reading = true;
@@ -162,8 +169,8 @@ impl Fuzz {
         operations: &[Operation],
         data: &[u8],
     ) -> Result<Transcript, String> {
-        let run = self.play(protocol(), operations, "");
-        let again = self.play(protocol(), operations, "in the very same run once more, ");
+        let run = self.play(protocol, operations, "");
+        let again = self.play(protocol, operations, "in the very same run once more, ");
         if again.transcript != run.transcript || again.outcome != run.outcome {
             let how = "the very same run gave another conversation: it depends on more than its input";
             return Err(difference::<P>(how, &run, &again));
@@ -174,7 +181,7 @@ impl Fuzz {
         for (how, operations) in
             [("at once", chunks::merged(operations)), ("in other pieces", chunks::cut(operations, data))]
         {
-            let other = self.play(protocol(), &operations, &format!("with the bytes arriving {how}, "));
+            let other = self.play(protocol, &operations, &format!("with the bytes arriving {how}, "));
             if !other.exhausted && !same_answers(&run, &other) {
                 let how = format!("the same bytes, arriving {how}, gave other answers");
                 return Err(difference::<P>(&how, &run, &other));
@@ -184,32 +191,45 @@ impl Fuzz {
     }
 
     /// One run; should it panic, `how` says which.
-    fn play(&self, protocol: impl Protocol, operations: &[Operation], how: &str) -> Run {
+    fn play<P: Protocol>(&self, protocol: &impl Fn() -> P, operations: &[Operation], how: &str) -> Run {
         let run = || {
-            let mut player = Player::new(protocol, self.limits.clone(), self.budget);
-            operations.iter().for_each(|operation| player.play(operation));
-            // In a run of its own: the time that it takes to see must not pass in one that is compared.
-            let stopped = !self.may_stop_reading && player.has_stopped_reading();
-            (player.end(), stopped)
+            let run = self.played(protocol(), operations).end();
+            if run.stopped_reading && !self.may_stop_reading {
+                self.check_reading_goes_on(protocol(), operations);
+            }
+            run
         };
         with_context(run, |text| format!("{how}{text}"))
     }
 
-    /// Whoever has stopped reading has to go on.
-    fn check_goes_on(&self, protocol: impl Protocol, operations: &[Operation]) {
+    /// Looks at what comes of a run in which reading has stopped: in one of its own, so that the time that this takes
+    /// does not pass in those that are compared.
+    fn check_reading_goes_on(&self, protocol: impl Protocol, operations: &[Operation]) {
         let mut player = self.played(protocol, operations);
         let name = player.name();
         demand!(
             !(player.has_stopped_reading() && player.stays_so()),
-            "{name} has stopped reading for good: the peer has taken everything, whatever timers run have fired, and \
+            "{name} has stopped reading for good: the peer has taken everything, what timers there are have fired, and \
              input is left",
         );
+    }
+
+    fn played(&self, protocol: impl Protocol, operations: &[Operation]) -> Player {
+        let mut player = Player::new(protocol, self.limits.clone(), self.budget);
+        operations.iter().for_each(|operation| player.play(operation));
+        player
     }
 }
 
 /// What is wrong, and how to see it again.
 fn complaint(text: &str, data: &[u8]) -> String {
-    format!("{text}\n\nto see it again, run it on b\"{}\"", data.escape_ascii())
+    /// From here on it is kept in a file by whoever found it.
+    const LONG: usize = 512;
+    let input = match data.len() {
+        ..LONG => format!("b\"{}\"", data.escape_ascii()),
+        len => format!("these {len} bytes: {}", Escaped(data)),
+    };
+    format!("{text}\n\nto see it again, run it on {input}")
 }
 
 /// Whether two runs differ in nothing but the pieces in which bytes arrived.

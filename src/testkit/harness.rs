@@ -1,6 +1,7 @@
 //! One protocol value, driven by hand.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -283,5 +284,15 @@ impl Harness {
         if let Some(witness) = &mut self.witness {
             witness.transcript.note(self.stage.network.now(), what);
         }
+    }
+}
+
+impl fmt::Debug for Harness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Harness")
+            .field("id", &self.id)
+            .field("now", &self.now())
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Where a protocol under test can post to.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -72,5 +73,11 @@ impl Protocol for Keeper {
     fn on_message(&mut self, _: &mut Context<'_>, message: Message) -> Result<(), Failure> {
         self.0.borrow_mut().push(message);
         Ok(())
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("id", &self.id).field("messages", &self.messages).finish_non_exhaustive()
     }
 }

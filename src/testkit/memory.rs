@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::driver::{AcceptError, Driver, Ready, Socket, Stream, Wake};
+use crate::driver::{AcceptError, Driver, Ready, Socket, Wake};
 use crate::{ListenOptions, Time};
+
+mod stream;
+
+pub use stream::MemoryStream;
 
 /// A [`Driver`] over a network in memory, which its [`Network`](super::Network) scripts.
 ///
@@ -166,13 +170,6 @@ impl State {
     }
 }
 
-/// A connection of the [`MemoryDriver`].
-pub struct MemoryStream {
-    state: Shared,
-    index: usize,
-    short_means_drained: bool,
-}
-
 /// A listener of the [`MemoryDriver`].
 pub struct MemoryListener(usize);
 
@@ -284,96 +281,6 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
 
     fn close_socket(&mut self, socket: MemorySocket) {
         self.state.borrow_mut().sockets[socket.index].open = false;
-    }
-}
-
-impl MemoryStream {
-    /// A scripted size cuts an operation short. The rest comes later, with an edge of its own; so
-    /// does readiness after a scripted `WouldBlock`.
-    fn cut(&self, sizes: fn(&mut StreamState) -> &mut VecDeque<usize>, len: usize) -> io::Result<usize> {
-        let mut state = self.state.borrow_mut();
-        if let Some(left) = state.streams[self.index].interrupts.checked_sub(1) {
-            state.streams[self.index].interrupts = left;
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let Some(size) = sizes(&mut state.streams[self.index]).pop_front() else { return Ok(len) };
-        if size < len && (size == 0 || self.short_means_drained) {
-            state.raise_stream(self.index);
-        }
-        if size == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(len.min(size)) }
-    }
-}
-
-impl Stream for MemoryStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state.borrow_mut().streams[self.index].reads += 1;
-        let available = self.state.borrow().streams[self.index].inbound.len();
-        let count = buffer.len().min(available);
-        if count > 0 {
-            let count = self.cut(|stream| &mut stream.read_sizes, count)?;
-            let inbound = &mut self.state.borrow_mut().streams[self.index].inbound;
-            io::Read::read_exact(inbound, &mut buffer[..count])?;
-            return Ok(count);
-        }
-        let stream = &self.state.borrow().streams[self.index];
-        match stream.broken {
-            Some(kind) => Err(kind.into()),
-            None if stream.eof => Ok(0),
-            None => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let asked = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        {
-            let stream = &mut self.state.borrow_mut().streams[self.index];
-            stream.writes += 1;
-            if let Some(kind) = stream.broken {
-                return Err(kind.into());
-            }
-            if stream.write_shut {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            if stream.window == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-        }
-        let count = self.cut(|stream| &mut stream.write_sizes, asked)?;
-        let stream = &mut self.state.borrow_mut().streams[self.index];
-        let count = count.min(stream.window);
-        stream.window -= count;
-        let mut left = count;
-        for piece in pieces {
-            let taken = left.min(piece.len());
-            stream.outbound.extend_from_slice(&piece[..taken]);
-            left -= taken;
-        }
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        let stream = &mut self.state.borrow_mut().streams[self.index];
-        if stream.broken.is_some() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        stream.write_shut = true;
-        Ok(())
-    }
-
-    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        Ok(self.state.borrow().streams[self.index].broken.map(io::Error::from))
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.state.borrow().streams[self.index].peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.state.borrow().streams[self.index].local)
     }
 }
 

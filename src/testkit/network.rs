@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::memory::{MemoryDriver, MemoryWaker, Shared, State, StreamState};
+use super::transcript::Escaped;
 use crate::driver::{AcceptError, Ready};
 use crate::{EndpointId, Time};
 
@@ -180,6 +182,12 @@ impl Network {
         self.state.borrow().waker.wakes.load(Ordering::Acquire)
     }
 
+    /// How many reads and writes are still to be cut, on all connections.
+    pub(super) fn cuts(&self) -> usize {
+        let state = self.state.borrow();
+        state.streams.iter().map(|(_, stream)| stream.read_sizes.len() + stream.write_sizes.len()).sum()
+    }
+
     /// Whether the next poll would report something.
     #[must_use]
     pub fn has_events(&self) -> bool {
@@ -330,5 +338,27 @@ impl Peer {
         let mut state = self.state.borrow_mut();
         change(&mut state.streams[self.index]);
         state.raise_stream(self.index);
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("now", &self.now())
+            .field("has_events", &self.has_events())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.id())
+            .field("address", &self.address())
+            .field("unread", &self.unread())
+            .field("received", &format_args!("{}", Escaped(&self.received())))
+            .field("saw_eof", &self.saw_eof())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

@@ -232,12 +232,7 @@ impl Watch {
         self.full.set(true);
     }
 
-    /// Whether the protocol does not want its input now.
-    pub(super) fn is_paused(&self) -> bool {
-        self.reading.get() != Reading::On
-    }
-
-    /// Whether it does not although it has been told `on_drain`.
+    /// Whether the protocol does not want its input although it has been told `on_drain`.
     pub(super) fn is_paused_in_vain(&self) -> bool {
         self.reading.get() == Reading::PausedInVain
     }

@@ -1,5 +1,6 @@
 //! Two protocols on one link.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::simulation::{Conditions, Host, SimulatedDriver, Simulation};
@@ -278,5 +279,24 @@ impl<'a> Side<'a> {
     pub fn event_loop(&mut self) -> &mut EventLoop<SimulatedDriver> {
         let host = self.pair.hosts[self.index];
         self.pair.simulation.event_loop(host)
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("now", &self.now())
+            .field("left", &self.ids[0])
+            .field("right", &self.ids[1])
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Side<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Side")
+            .field("id", &self.id())
+            .field("name", &self.pair.simulation.name(self.pair.hosts[self.index]))
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! The flight recorder: what led to a failure, in a file that makes it happen again.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -285,5 +286,24 @@ impl<P: Protocol> Protocol for Recorded<P> {
             let _ = self.write(); // counted and reported there
         }
         self.layered.on_close(cx, reason);
+    }
+}
+
+impl fmt::Debug for FlightRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlightRecorder")
+            .field("folder", &self.folder)
+            .field("bytes", &self.bytes)
+            .field("most_files", &self.most_files)
+            .field("of_every_end", &self.every_end)
+            .field("written", &self.written())
+            .field("unwritten", &self.unwritten())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P> fmt::Debug for Recorded<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded").field("id", &self.id).field("recorder", &self.recorder).finish_non_exhaustive()
     }
 }

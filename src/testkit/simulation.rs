@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,6 +88,13 @@ pub struct Simulation<const SHORT_MEANS_DRAINED: bool = true> {
     wakes: Arc<Wakes>,
     /// Hosts whose loops were lent, and may have been given something to do.
     lent: Vec<usize>,
+}
+
+impl<const DRAINED: bool> fmt::Debug for Simulation<DRAINED> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self.hosts.iter().map(|node| &node.name).collect::<Vec<_>>();
+        f.debug_struct("Simulation").field("now", &self.now()).field("hosts", &hosts).finish_non_exhaustive()
+    }
 }
 
 /// Names one host of a [`Simulation`].

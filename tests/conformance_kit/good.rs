@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::testkit::{Script, check_conformance, note};
+use switchboard::testkit::{Operation, Schedule, Script, check_conformance, fuzz, note};
 use switchboard::{Bytes, CloseReason, Closing, Context, Failure, Input, Limits, Message, Protocol, TimerId};
 use switchboard_echo::TcpEcho;
 
@@ -158,4 +158,36 @@ fn a_message_per_line_however_many_lines() {
     let input = "0123456789abcdef\n".repeat(12);
     let script = Script::new().send(&input).expect_sent(&input).measure_memory(most_allocated);
     println!("{}", check_conformance(|| Answer, &script));
+}
+
+/// Takes a netstring when all of it is there, and does not say what it waits for.
+struct Netstrings;
+
+impl Protocol for Netstrings {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        while let Some(colon) = input.iter().take(6).position(|&byte| byte == b':') {
+            let length = std::str::from_utf8(&input[..colon]).ok().and_then(|text| text.parse::<usize>().ok());
+            let Some(length) = length else { return Err(Failure::peer("no length")) };
+            if input.len() < colon + length + 2 {
+                return Ok(());
+            }
+            input.take(colon + length + 2);
+            cx.send(format!("{length}\n").as_bytes());
+        }
+        if input.len() > 5 { Err(Failure::peer("no colon")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn waiting_for_many_bytes_is_no_spin() {
+    let script = Script::new().send(format!("1500:{},", "x".repeat(1500))).expect_sent("1500\n");
+    let done = check_conformance(|| Netstrings, &script);
+    assert_eq!(done.input, 1506);
+    assert!(done.to_string().ends_with("5 bytes out, 0 notes; memory not measured"), "{done}");
+    let measured = check_conformance(|| TcpEcho, &Script::new().send("1").measure_memory(most_allocated));
+    assert!(measured.to_string().ends_with("0 notes"), "{measured}");
+    let reads = Operation::CutReads(vec![1; 200]);
+    let bytes = Operation::Feed(format!("15000:{},", "x".repeat(15_000)).into_bytes());
+    let schedule: Schedule = std::iter::repeat_n(reads, 80).chain([bytes]).collect();
+    assert_eq!(fuzz(|| Netstrings, &schedule.encode()).all_sent(), b"15000\n");
 }

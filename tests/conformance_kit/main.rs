@@ -7,8 +7,10 @@ mod layers;
 mod planted;
 mod plug_ins;
 
+use std::cell::RefCell;
+
 use switchboard::testkit::{Script, check_conformance};
-use switchboard::{Context, Failure, Input, Protocol};
+use switchboard::{Context, Failure, Input, Protocol, protocol_fn};
 
 /// What the check says of a protocol that does not pass.
 #[track_caller]
@@ -23,6 +25,28 @@ fn panic_of(f: impl FnOnce() -> String) -> String {
         Ok(passed) => panic!("the planted bug was not caught: {passed}"),
         Err(payload) => *payload.downcast().expect("a panic with words"),
     }
+}
+
+/// What the kit finds is printed once, with everything that is to be said of it.
+#[test]
+fn a_complaint_is_printed_once() {
+    thread_local!(static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload().downcast_ref::<String>().cloned().unwrap_or_default();
+        PRINTED.with_borrow_mut(|printed| printed.push(text));
+        before(info);
+    }));
+    let spins = || {
+        protocol_fn(|cx, _| {
+            cx.pause_reading();
+            cx.resume_reading();
+            Ok(())
+        })
+    };
+    let said = complaint(spins, &Script::new().send("1"));
+    assert_says(&said, &["does not conform", "spins", "delivery"]);
+    assert_eq!(PRINTED.take(), [said]);
 }
 
 /// All of `parts` are in `text`, in this order.

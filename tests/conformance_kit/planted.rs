@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard::testkit::{Script, note};
-use switchboard::{CloseReason, Closing, Context, Failure, Input, Message, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Limits, Message, Protocol, TimerId};
 
 use crate::{answer_lines, assert_says, complaint, most_allocated};
 
@@ -239,6 +239,36 @@ fn growth_that_is_declared_and_fails_in_time_is_no_fault() {
         })
     };
     switchboard::testkit::check_conformance(protocol, &Script::new().send("held"));
+}
+
+/// The loop has no memory left for a long message before `hold` comes to say so: what it would have answered is ignored
+/// all the same.
+#[test]
+fn growth_that_is_declared_and_never_refused() {
+    let protocol = |heeds: bool| {
+        let mut held = 0;
+        planted(move |cx, input| {
+            while let Some(length) = input.first().map(|&byte| if byte == b'm' { 300 } else { 1 }) {
+                if input.len() < length {
+                    break;
+                }
+                if *input.take(length) == *b"k" {
+                    held += 16;
+                    cx.send(b"kept\n");
+                    let answer = cx.hold(held);
+                    if heeds {
+                        answer?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    };
+    let limits = Limits { read_budget: 64, receive_buffer: 1 << 14, loop_memory: 1 << 15, ..Script::narrow_limits() };
+    let script = Script::new().send("m".repeat(300) + "k").limits(limits);
+    let said = complaint(|| protocol(false), &script);
+    assert_says(&said, &["what `hold` answered was ignored", "mmm\" by a peer", "others hold all the memory"]);
+    switchboard::testkit::check_conformance(|| protocol(true), &script);
 }
 
 #[test]

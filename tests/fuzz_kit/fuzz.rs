@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use switchboard::Time;
 use switchboard::testkit::{Fuzz, Operation, Schedule, fuzz, replay_seeds};
+use switchboard::{Protocol, Time};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
 
-use crate::planted::{Fault, Lines};
+use crate::planted::{Fault, Lines, Tick, Ticking};
 
 /// What `fuzz` says of a fault.
 fn complaint(fault: Fault, schedule: &Schedule) -> Option<String> {
@@ -39,6 +39,13 @@ fn a_panic_that_needs_two_pieces() {
     let words = ["Lines", "arriving in other pieces", "a line in two pieces", r#"run it on b"bug!\n""#];
     assert_found(Fault::PanicsOnTwoPieces, &feeds(&[b"bug!\n"]), &words);
     assert_found(Fault::PanicsOnTwoPieces, &feeds(&[b"bug", b"!\n"]), &["a line in two pieces", "after 3 bytes"]);
+}
+
+#[test]
+fn a_long_input_is_not_told_in_full() {
+    let said = complaint(Fault::PanicsOnTwoPieces, &feeds(&[b"bug!\n".repeat(120).as_slice()])).unwrap();
+    let (_, again) = said.split_once("to see it again").unwrap();
+    assert!(again.starts_with(", run it on these 600 bytes: \"bug!\\n") && again.len() < 300, "{said}");
 }
 
 #[test]
@@ -74,6 +81,32 @@ fn reading_that_never_goes_on() {
     let may = Fuzz::new().may_stop_reading();
     let sent = may.run(|| Lines(Fault::ForgetsToResume), &schedule.encode()).all_sent();
     assert!(sent.len() < 2000, "{} bytes", sent.len());
+}
+
+/// What `fuzz` says of a protocol whose peer lets it out of room, then takes everything.
+fn said_when_the_window_opens<P: Protocol>(protocol: impl Fn() -> P) -> Option<String> {
+    let lines = Operation::Feed(b"0123456789\n".repeat(200));
+    let schedule = Schedule::from(vec![Operation::Window(0), lines]).encode();
+    let result = catch_unwind(AssertUnwindSafe(|| fuzz(protocol, &schedule)));
+    result.err().map(|payload| *payload.downcast::<String>().expect("a text"))
+}
+
+#[test]
+fn reading_that_never_goes_on_whatever_timers_run() {
+    let idle = |fault| move || IdleTimeout::new(Duration::from_secs(7)).around(Lines(fault));
+    let said = said_when_the_window_opens(idle(Fault::ForgetsToResume)).expect("stuck for ever");
+    assert!(said.contains("IdleTimeout") && said.contains("stopped reading for good"), "{said}");
+    assert_eq!(said_when_the_window_opens(idle(Fault::None)), None);
+    for tick in [Tick::Nothing, Tick::CloseThoughDrained] {
+        let said = said_when_the_window_opens(|| Ticking(tick)).expect("stuck");
+        assert!(said.contains("stopped reading for good"), "{tick:?}: {said}");
+    }
+}
+
+#[test]
+fn reading_that_a_timer_makes_go_on_or_ends_is_no_fault() {
+    assert_eq!(said_when_the_window_opens(|| Ticking(Tick::Resume)), None);
+    assert_eq!(said_when_the_window_opens(|| Ticking(Tick::Close)), None);
 }
 
 #[test]

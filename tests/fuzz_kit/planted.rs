@@ -91,3 +91,38 @@ impl Protocol for Lines {
         Ok(())
     }
 }
+
+/// Takes some bytes and pauses, with a timer of a second that is set again and again.
+pub(crate) struct Ticking(pub(crate) Tick);
+
+/// What the timer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    Nothing,
+    Resume,
+    Close,
+    /// As `Close`, but it had paused because it was out of room, and did not go on when it was told `on_drain`.
+    CloseThoughDrained,
+}
+
+impl Protocol for Ticking {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        input.take_all();
+        if self.0 == Tick::CloseThoughDrained {
+            cx.send(&[b'x'; 2000]);
+            assert!(!cx.has_room(), "it waits for on_drain");
+        }
+        cx.pause_reading();
+        cx.set_timer(Duration::from_secs(1));
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
+        match self.0 {
+            Tick::Nothing => drop(cx.set_timer(Duration::from_secs(1))),
+            Tick::Resume => cx.resume_reading(),
+            Tick::Close | Tick::CloseThoughDrained => cx.close(),
+        }
+        Ok(())
+    }
+}

@@ -95,9 +95,10 @@ impl Showing {
                 Some(note) => {
                     fail(format!("{} does not reach the inner protocol {head} ({what})\n{difference}", event(note)))
                 }
-                None => {
-                    fail(format!("{} reaches the inner protocol, not {head} ({what})\n{difference}", event(&got.notes[part])))
-                }
+                None => fail(format!(
+                    "{} reaches the inner protocol, not {head} ({what})\n{difference}",
+                    event(&got.notes[part])
+                )),
             }
         }
         if let Some(difference) = compare::bytes(&bare.sent, &got.sent) {

@@ -137,7 +137,9 @@ impl Player<'_> {
         if self.fed == 0
             && let Some(reason) = self.trial.close_reason()
         {
-            fail(format!("it ends before the script's first input (does it agree with the script's limits?): {reason}"));
+            fail(format!(
+                "it ends before the script's first input (does it agree with the script's limits?): {reason}"
+            ));
         }
         let start = self.fed;
         let end = match self.delivery.ending {

@@ -1,5 +1,6 @@
 //! The protocol that a layer is tried around.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::testkit::note;
@@ -26,6 +27,12 @@ impl LayerProbe {
     /// Behaves as `protocol`, which may be a layer around another probe.
     pub(super) fn of(protocol: impl Protocol) -> Self {
         Self(protocol.boxed())
+    }
+}
+
+impl fmt::Debug for LayerProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerProbe").finish_non_exhaustive()
     }
 }
 

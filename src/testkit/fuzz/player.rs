@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) outcome: Outcome,
     /// The budget did not suffice.
     pub(super) exhausted: bool,
+    /// When it ended, there were bytes that nobody read: see [`Player::has_stopped_reading`].
+    pub(super) stopped_reading: bool,
 }
 
 impl Player {
@@ -142,22 +144,22 @@ impl Player {
         const MOST: Duration = Duration::from_secs(24 * 60 * 60);
         let unread = self.trial.unread();
         for _ in 0..DEADLINES {
-            let in_vain = self.trial.watch().is_paused_in_vain();
             if !self.trial.advance_to_next_deadline(MOST) {
                 break;
             }
             if !self.trial.is_open() {
-                return in_vain && self.trial.watch().is_paused_in_vain();
+                return self.trial.watch().is_paused_in_vain();
             }
             if self.trial.unread() != unread {
                 return false;
             }
         }
-        self.trial.watch().is_paused()
+        true
     }
 
     /// Ends the run as [`Trial::end`] does.
     pub(super) fn end(mut self) -> Run {
+        let stopped_reading = self.has_stopped_reading();
         let (mut transcript, seen, close_told) = (self.transcript, self.seen, self.close_told);
         let now = Time::ZERO + self.trial.elapsed();
         self.trial.step("the schedule ended", |harness| harness.settle());
@@ -166,7 +168,7 @@ impl Player {
         if !close_told {
             transcript.note(now, format!("closed: {}", outcome.close_reason));
         }
-        Run { transcript, outcome, exhausted: self.exhausted }
+        Run { transcript, outcome, exhausted: self.exhausted, stopped_reading }
     }
 
     fn now(&self) -> Time {

@@ -9,6 +9,9 @@ use crate::testkit::trial::aloud;
 use crate::testkit::{Entry, Operation, Schedule, Transcript};
 use crate::{Limits, Protocol};
 
+/// Deadlines on the way, at the most: a recording may come from anywhere, and has to end.
+const MOST_DEADLINES: u32 = 1_000_000;
+
 /// Plays a recording of a [`FlightRecorder`](super::FlightRecorder) to a new protocol, in virtual time, and says what comes of
 /// it. Any other [`Schedule`] will do, too.
 ///
@@ -54,13 +57,13 @@ pub fn replay<P: Protocol>(protocol: impl FnOnce() -> P, recording: &[u8]) -> Re
 #[track_caller]
 pub fn replay_with_limits<P: Protocol>(limits: Limits, protocol: impl FnOnce() -> P, recording: &[u8]) -> Replay {
     let recording = Schedule::decode(recording);
-    let budget = Budget { time: Duration::MAX, stops: u32::MAX };
-    let transcript = aloud(|| {
+    let budget = Budget { time: Duration::MAX, stops: MOST_DEADLINES };
+    let (transcript, complete) = aloud(|| {
         let mut player = Player::new(protocol(), limits, budget);
         recording.operations().iter().for_each(|operation| player.play(operation));
         player.stop()
     });
-    Replay::new(&recording, transcript)
+    Replay::new(&recording, transcript, complete)
 }
 
 /// What came of a [`replay`], and what should have.
@@ -76,9 +79,10 @@ pub fn replay_with_limits<P: Protocol>(limits: Limits, protocol: impl FnOnce() -
 /// assert_eq!((replay.sent(), replay.close_reason()), (b"hello".to_vec(), Some("closed by the peer")));
 /// println!("{replay}");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Replay {
     transcript: Transcript,
+    complete: bool,
     recorded: Vec<u8>,
     recorded_reason: Option<String>,
     begins_in_the_middle: bool,
@@ -89,10 +93,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    fn new(recording: &Schedule, transcript: Transcript) -> Self {
+    fn new(recording: &Schedule, transcript: Transcript, complete: bool) -> Self {
         let operations = recording.operations();
         let mut replay = Self {
             transcript,
+            complete,
             recorded: Vec::new(),
             recorded_reason: None,
             begins_in_the_middle: operations.first() == Some(&Operation::Gap),
@@ -160,10 +165,29 @@ impl Replay {
         (more || less).then_some(same)
     }
 
-    /// Whether everything came as it was recorded: what was sent, and the close reason.
+    /// Whether all of the recording was played. Of time in which more than a million things become due (a periodic timer
+    /// and centuries of [`Operation::Advance`]), the rest is left out.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether all was played, and everything came as it was recorded: what was sent, and the close reason.
     #[must_use]
     pub fn is_faithful(&self) -> bool {
-        self.first_difference().is_none() && self.close_reason() == self.recorded_close_reason()
+        self.complete && self.first_difference().is_none() && self.close_reason() == self.recorded_close_reason()
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("transcript", &self.transcript)
+            .field("recorded", &format_args!("{}", Escaped(&self.recorded)))
+            .field("recorded_close_reason", &self.recorded_reason)
+            .field("is_complete", &self.complete)
+            .field("is_faithful", &self.is_faithful())
+            .finish_non_exhaustive()
     }
 }
 
@@ -173,6 +197,9 @@ impl fmt::Display for Replay {
             writeln!(f, "the recording begins in the middle")?;
         }
         self.transcript.fmt(f)?;
+        if !self.complete {
+            writeln!(f, "not complete: time in which more than {MOST_DEADLINES} things became due was left out")?;
+        }
         if let Some(at) = self.first_difference() {
             let (sent, rest) = (self.sent(), |bytes: &[u8]| bytes.get(at..).unwrap_or_default().to_vec());
             writeln!(f, "not as recorded from byte {at} of what was sent on:")?;
