@@ -7,49 +7,16 @@ use switchboard::{
     CloseReason, Closing, Context, Failure, Inner, Input, Layer, Layered, Message, Protocol, TimerId, delegate_protocol,
 };
 
+use crate::cipher::{self, Cipher};
 use crate::{assert_says, most_allocated, panic_of};
-
-/// Changes every byte by its place in the stream.
-#[derive(Default)]
-struct Cipher {
-    opened: u8,
-    sealed: u8,
-}
-
-fn apply(position: &mut u8, bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte ^= *position;
-        *position = position.wrapping_mul(5).wrapping_add(17);
-    }
-}
 
 /// The peer's side of a [`Cipher`], in either direction.
 fn ciphered() -> impl FnMut(&[u8]) -> Vec<u8> {
     let mut position = 0;
     move |bytes| {
         let mut bytes = bytes.to_vec();
-        apply(&mut position, &mut bytes);
+        cipher::apply(&mut position, &mut bytes);
         bytes
-    }
-}
-
-impl<P: Protocol> Layer<P> for Cipher {
-    const SEALS: bool = true;
-
-    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        let bytes = input.take_all();
-        apply(&mut self.opened, bytes);
-        inner.feed(cx, bytes)
-    }
-
-    fn on_eof(&mut self, cx: &mut Context<'_>, _: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        inner.feed_eof(cx)
-    }
-
-    fn seal(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-        apply(&mut self.sealed, plain);
-        cx.send(plain);
-        Ok(())
     }
 }
 

@@ -4,46 +4,12 @@ use std::time::Duration;
 
 use switchboard::driver::Ready;
 use switchboard::testkit::Peer;
-use switchboard::{Context, Failure, Inner, Input, Layer, Layered, Limits, Protocol};
+use switchboard::{Context, Failure, Input, Layered, Limits, Protocol};
 use switchboard_echo::TcpEcho;
 
+use crate::cipher::Cipher;
 use crate::common::Sequence;
 use crate::world::{PORT, World, address, millis};
-
-/// A layer that changes every byte by its place in the stream: whoever answers a byte in its place
-/// sends it as it came, and whoever loses, repeats or moves one shows.
-#[derive(Default)]
-struct Cipher {
-    opened: u8,
-    sealed: u8,
-}
-
-fn apply(position: &mut u8, bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte ^= *position;
-        *position = position.wrapping_mul(5).wrapping_add(17);
-    }
-}
-
-impl<P: Protocol> Layer<P> for Cipher {
-    const SEALS: bool = true;
-
-    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        let bytes = input.take_all();
-        apply(&mut self.opened, bytes);
-        inner.feed(cx, bytes)
-    }
-
-    fn on_eof(&mut self, cx: &mut Context<'_>, _: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        inner.feed_eof(cx)
-    }
-
-    fn seal(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-        apply(&mut self.sealed, plain);
-        cx.send(plain);
-        Ok(())
-    }
-}
 
 /// Hands over to an echo once it has seen `after` bytes, echoing all the while.
 struct Changing {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
+#[path = "../common/cipher.rs"]
+mod cipher;
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Simulation, check_seeds};
-use switchboard::{CloseReason, Closing, Context, Failure, Inner, Input, Layer, Layered, Limits, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Layered, Limits, Protocol, TimerId};
 
+use crate::cipher::Cipher;
 use crate::talker::Stream;
 
 /// How an actor ends when it has sent everything.
@@ -190,44 +191,6 @@ impl Prelude {
     }
 }
 
-/// A layer that changes every byte by its place in the stream, the same way on either side.
-struct Cipher {
-    opened: Stream,
-    sealed: Stream,
-}
-
-impl Cipher {
-    fn around<P: Protocol>(inner: P) -> Layered<Self, P> {
-        Layered::new(Self { opened: Stream::new(1), sealed: Stream::new(1) }, inner)
-    }
-}
-
-fn apply(stream: &mut Stream, bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte ^= stream.next();
-    }
-}
-
-impl<P: Protocol> Layer<P> for Cipher {
-    const SEALS: bool = true;
-
-    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        let bytes = input.take_all();
-        apply(&mut self.opened, bytes);
-        inner.feed(cx, bytes)
-    }
-
-    fn on_eof(&mut self, cx: &mut Context<'_>, _: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        inner.feed_eof(cx)
-    }
-
-    fn seal(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-        apply(&mut self.sealed, plain);
-        cx.send(plain);
-        Ok(())
-    }
-}
-
 /// What is around an actor, on both sides of its connection.
 #[derive(Clone, Copy, Debug)]
 struct Costume {
@@ -247,8 +210,8 @@ impl Costume {
     fn in_ciphers(self, protocol: impl Protocol) -> Box<dyn Protocol> {
         match self.ciphers {
             0 => Box::new(protocol),
-            1 => Box::new(Cipher::around(protocol)),
-            _ => Box::new(Cipher::around(Cipher::around(protocol))),
+            1 => Box::new(Layered::new(Cipher::default(), protocol)),
+            _ => Box::new(Layered::new(Cipher::default(), Layered::new(Cipher::default(), protocol))),
         }
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod actors;
+#[path = "../common/cipher.rs"]
+mod cipher;
 mod connections;
 mod determinism;
 mod echo;
