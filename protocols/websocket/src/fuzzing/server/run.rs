@@ -187,7 +187,9 @@ impl Run {
         }
         if self.is_prompt() {
             assert_eq!(self.model.expected, [], "these are missing, at {:?}", self.model.stage);
-            assert!(self.posts.is_empty() || self.model.stage != Stage::Open, "missing: {:?}", self.posts);
+            // Those that waited for room may find that the peer has half-closed meanwhile.
+            let posts_are_due = self.model.stage == Stage::Open && !self.finished;
+            assert!(self.posts.is_empty() || !posts_are_due, "missing: {:?}", self.posts);
             let held = self.harness.core().held_bytes();
             assert!(held == 0 || !self.model.holds_nothing(), "{held} bytes are held for nothing");
             let ended = matches!(self.model.stage, Stage::Failed(_) | Stage::ClosedByPeer(_));
