@@ -8,7 +8,7 @@ use switchboard::Limits;
 use switchboard::testkit::Harness;
 use switchboard_heartbeat::Config as Heartbeat;
 
-use super::echo::{Echo, PAUSE_TIME, Seen};
+use super::echo::{Echo, FAIL, PAUSE_TIME, Seen};
 use super::model::{Frame, Model, Stage};
 use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::naive::{self, Naive};
@@ -145,7 +145,8 @@ impl Run {
 
     /// Somebody posts a message.
     pub(super) fn post(&mut self, choice: u8) {
-        let payload = vec![choice; 10];
+        // No echo begins like that, so it can be told from all of them.
+        let payload = [&[FAIL], &[choice; 9][..]].concat();
         let posted = self.harness.post(Post::Binary(payload.clone().into()));
         let stands = self.model.stage == Stage::Open && self.is_prompt();
         assert!(posted.is_ok() || !stands, "a message is handed back");
