@@ -8,5 +8,7 @@ mod debug;
 mod fuzz;
 mod planted;
 mod recorder;
+mod recorder_files;
+mod recorder_output;
 mod recordings;
 mod schedule;

@@ -1,25 +1,19 @@
 //! The flight recorder: a failure is written down, and the file makes it happen again.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use switchboard::testkit::{
-    FlightRecorder, Harness, Operation, Recorded, Replay, Schedule, fuzz, replay, replay_with_limits,
-};
-use switchboard::{CloseReason, Context, EventLoop, Failure, Input, Limits, Message, Protocol, TimerId, protocol_fn};
+use switchboard::testkit::{FlightRecorder, Harness, Operation, Recorded, Replay, Schedule, fuzz, replay};
+use switchboard::{Context, Failure, Input, Limits, Message, Protocol, TimerId, protocol_fn};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, HeartbeatLine, PingPong};
 
-use crate::common::drive;
 use crate::fuzz::empty_folder;
 
 pub(crate) const RING: usize = 64 << 10;
 
-fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -212,112 +206,6 @@ fn what_is_offered_again_is_no_news() {
     assert_eq!(harness.take_sent(), fed);
 }
 
-/// Sends a block for each byte that it has room for, and goes on when there is room again.
-#[derive(Default)]
-struct Faucet {
-    blocks: u8,
-}
-
-impl Faucet {
-    fn pour(&mut self, cx: &mut Context<'_>) {
-        while self.blocks > 0 && cx.has_room() {
-            cx.send(&[self.blocks; 300]);
-            self.blocks -= 1;
-        }
-    }
-}
-
-impl Protocol for Faucet {
-    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        for &mut byte in input.take_all() {
-            if byte == b'!' {
-                cx.send(format!("backlog {}", cx.backlog()).as_bytes());
-                return Err(Failure::peer("enough"));
-            }
-            self.blocks += byte - b'0';
-        }
-        self.pour(cx);
-        Ok(())
-    }
-
-    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        cx.send(b"drained ");
-        self.pour(cx);
-        Ok(())
-    }
-}
-
-/// What a protocol does depends on how much the peer has taken: so that is recorded, and happens again.
-#[test]
-fn a_slow_peer_is_as_slow_again() {
-    let folder = empty_folder("slow");
-    let mut harness = Harness::with_limits(FlightRecorder::new(&folder, RING).around(Faucet::default()), narrow());
-    harness.set_window(100);
-    harness.feed(b"9");
-    harness.advance(millis(10));
-    harness.set_window(450);
-    harness.feed(b"1");
-    harness.advance(millis(10));
-    harness.set_window(1000);
-    harness.advance(millis(10));
-    harness.set_window(70);
-    harness.feed(b"!");
-    assert!(harness.is_open(), "its last words wait");
-    harness.advance(millis(10));
-    harness.set_window(usize::MAX);
-    let sent = harness.take_sent();
-    assert!(sent.windows(8).filter(|window| window == b"drained ").count() >= 2);
-    let replay = replay_with_limits(narrow(), Faucet::default, &only_file(&folder));
-    assert!(replay.is_faithful() && replay.sent() == sent, "{replay}");
-    assert!(sent.ends_with(b"backlog 196"));
-}
-
-#[test]
-fn a_peer_that_takes_nothing_stalls_again() {
-    let folder = empty_folder("stall");
-    let recorder = FlightRecorder::new(&folder, RING);
-    let mut harness = Harness::with_limits(recorder.around(PingPong::default()), narrow());
-    harness.feed(b"PING 1\n");
-    harness.set_window(3);
-    harness.feed(b"PING 2\n");
-    harness.advance(millis(60_000));
-    let replay = replay_with_limits(narrow(), PingPong::default, &only_file(&folder));
-    assert_eq!(replay.close_reason(), Some("a limit was hit: write_stall: the peer took no byte for 30s"), "{replay}");
-    assert_eq!(replay.sent(), b"PONG 1\n");
-}
-
-#[test]
-fn output_beyond_the_limit_is_too_much_again() {
-    let folder = empty_folder("too-much");
-    let shout = || {
-        protocol_fn(|cx, input| {
-            let count = input.take_all().len();
-            cx.send(&vec![b'x'; 1000 * count]);
-            Ok(())
-        })
-    };
-    let mut harness = Harness::with_limits(FlightRecorder::new(&folder, RING).around(shout()), narrow());
-    harness.feed(b"12");
-    harness.set_window(300);
-    harness.feed(b"1");
-    assert!(harness.is_open());
-    harness.feed(b"12345");
-    let reason = harness.close_reason().expect("too much waits").to_string();
-    assert_eq!(reason, "a limit was hit: send_buffer: 5700 bytes wait for the peer, 5000 allowed");
-    let replay = replay_with_limits(narrow(), shout, &only_file(&folder));
-    assert_eq!(replay.close_reason(), Some(&*reason), "{replay}");
-    assert!(replay.is_faithful(), "{replay}");
-
-    let folder = empty_folder("too-much-at-once");
-    let mut harness = Harness::with_limits(FlightRecorder::new(&folder, RING).around(shout()), narrow());
-    harness.feed(b"1");
-    harness.set_window(0);
-    harness.feed(b"123456");
-    let reason = harness.close_reason().expect("too much waits").to_string();
-    let replay = replay_with_limits(narrow(), shout, &only_file(&folder));
-    assert!(replay.is_faithful(), "{reason}: {replay}");
-}
-
 /// Fails at a message, which it gets at a time of its own choosing, too.
 struct Messages;
 
@@ -436,96 +324,4 @@ recorded: closed: the peer broke the protocol: expected PING <n> or PONG <n>
 "#
         .trim_start()
     );
-}
-
-#[test]
-fn files_are_never_written_over_and_never_too_many() {
-    let folder = empty_folder("many");
-    let reports = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&reports);
-    let recorder = FlightRecorder::new(&folder, RING).at_most(3).reporting_to(move |result| {
-        noted.lock().unwrap().push(result.as_deref().map(PathBuf::from).map_err(io::Error::kind))
-    });
-    for _ in 0..5 {
-        Harness::new(recorder.around(PingPong::default())).feed(b"hello\n");
-    }
-    assert_eq!((recorder.written(), recorder.unwritten()), (3, 2));
-    assert_eq!(files(&folder).len(), 3, "one id, three names");
-    let reports = reports.lock().unwrap();
-    assert_eq!(reports.iter().flatten().cloned().collect::<Vec<_>>(), files(&folder));
-    assert_eq!(reports[3..], [Err(io::ErrorKind::QuotaExceeded), Err(io::ErrorKind::QuotaExceeded)]);
-}
-
-#[test]
-fn a_file_that_can_not_be_written_concerns_nobody_else() {
-    let folder = empty_folder("unwritable").join("file");
-    fs::write(&folder, b"in the way").unwrap();
-    let recorder = FlightRecorder::new(&folder, RING);
-    let mut harness = Harness::new(recorder.around(PingPong::default()));
-    harness.feed(b"hello\n");
-    assert!(matches!(harness.close_reason(), Some(CloseReason::Failure(_))));
-    assert_eq!(harness.take_sent(), b"ERR expected PING <n> or PONG <n>\n");
-    assert_eq!((recorder.written(), recorder.unwritten()), (0, 1));
-}
-
-/// The loop knows of the recorder's memory, beside what the protocol declares; and gets it back.
-#[test]
-fn the_memory_is_declared_and_given_back() {
-    let folder = empty_folder("memory");
-    let holding = || {
-        protocol_fn(|cx, input| {
-            input.take_all();
-            cx.hold(1000)?;
-            Ok(())
-        })
-    };
-    let recorder = FlightRecorder::new(&folder, 4000);
-    let mut harness = Harness::new(recorder.around(holding()));
-    for _ in 0..100 {
-        harness.feed(&[b'x'; 500]);
-        let held = harness.core().held_bytes();
-        assert!((1500..=5000).contains(&held), "{held} bytes");
-    }
-    harness.eof();
-    assert_eq!(harness.core().held_bytes(), 0);
-
-    let limits = Limits { loop_memory: 3000, ..Limits::default() };
-    let mut harness = Harness::with_limits(recorder.around(holding()), limits);
-    for _ in 0..100 {
-        harness.feed(&[b'x'; 500]);
-        assert!(harness.core().held_bytes() <= 3000);
-    }
-    assert!(harness.is_open(), "the recorder goes without, the protocol does not");
-    harness.feed_eof(b"");
-    assert_eq!(harness.core().held_bytes(), 0);
-}
-
-/// On real sockets: what fails there fails again in virtual time.
-#[test]
-fn a_failure_on_real_sockets_happens_again_without() {
-    let folder = empty_folder("sockets");
-    let recorder = FlightRecorder::new(&folder, RING);
-    let config = Config::new(millis(100), millis(20_000)).unwrap().with_jitter(Duration::ZERO).unwrap();
-    let line = move || Heartbeat::new(config).around(PingPong::default());
-    let mut event_loop = EventLoop::new().unwrap();
-    let around = recorder.clone();
-    let listener = event_loop.listen("127.0.0.1:0", move |_| Some(around.around(line()))).unwrap();
-    let address = event_loop.local_addr(listener).unwrap();
-    let received = drive(&mut event_loop, move || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(crate::common::PATIENCE)).unwrap();
-        stream.write_all(b"PING 1\nPI").unwrap();
-        let mut probes = [0; 7 + 2 * 7];
-        stream.read_exact(&mut probes).unwrap();
-        stream.write_all(b"NG 2\nhello\n").unwrap();
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
-        let _ = stream.shutdown(Shutdown::Both); // the loop may have closed it by now
-        [&probes[..], &rest].concat()
-    });
-    assert_eq!(recorder.written(), 1);
-    let replay = replay(line, &only_file(&folder));
-    assert!(replay.is_faithful(), "{replay}");
-    assert_eq!(replay.sent(), received, "{replay}");
-    fuzz(line, &only_file(&folder));
 }
