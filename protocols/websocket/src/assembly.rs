@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn header(opcode: OpCode, fin: bool, payload: u64) -> Header {
-        Header { fin, opcode, mask: Some([1, 2, 3, 4]), payload }
+        Header { fin, compressed: false, opcode, mask: Some([1, 2, 3, 4]), payload }
     }
 
     fn masked(plain: &[u8]) -> Vec<u8> {

@@ -134,7 +134,7 @@ impl<H: Handler> WebSocket<H> {
         if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
             return self.absorb(cx, input);
         }
-        let receiver = Receiver { role: Role::Server, in_message: self.state.assembly.is_some() };
+        let receiver = Receiver { role: Role::Server, in_message: self.state.assembly.is_some(), compression: false };
         let (header, start) = match frame::parse(input, receiver) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Ok(false),

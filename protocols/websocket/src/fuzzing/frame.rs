@@ -13,10 +13,10 @@ use crate::{mask, utf8};
 pub fn frame(data: &[u8]) {
     let Some((state, mut rest)) = data.split_first() else { return };
     let role = if state & 1 == 0 { Role::Server } else { Role::Client };
-    let mut receiver = Receiver { role, in_message: state & 2 != 0 };
+    let mut receiver = Receiver { role, in_message: state & 2 != 0, compression: state & 4 != 0 };
     while !rest.is_empty() {
         let parsed = parse(rest, receiver);
-        if receiver == (Receiver { role: Role::Server, in_message: false }) {
+        if (receiver.role, receiver.in_message) == (Role::Server, false) {
             assert_eq!(whole_message(rest), naive_whole_message(rest, parsed));
         }
         match naive::header(rest, receiver) {
@@ -31,7 +31,9 @@ pub fn frame(data: &[u8]) {
             Naive::Header(header, length) => {
                 assert_eq!(parsed, Ok(Some((header, length))));
                 assert_eq!(&*header.encode(), &rest[..length], "a header has one form only");
-                if let (Header { fin: true, mask: None, .. }, Ok(payload)) = (header, usize::try_from(header.payload)) {
+                if let (Header { fin: true, compressed: false, mask: None, .. }, Ok(payload)) =
+                    (header, usize::try_from(header.payload))
+                {
                     let mut written = vec![1, 2, 3];
                     write_unmasked(header.opcode, payload, &mut written);
                     assert_eq!(&written[3..], &rest[..length]);
@@ -53,7 +55,7 @@ pub fn frame(data: &[u8]) {
 fn naive_whole_message(rest: &[u8], parsed: Result<Option<(Header, usize)>, FrameError>) -> Option<WholeMessage> {
     let (header, start) = parsed.ok()??;
     let end = start.checked_add(usize::try_from(header.payload).ok()?)?;
-    let whole = header.fin && !header.opcode.is_control() && end <= rest.len();
+    let whole = header.fin && !header.compressed && !header.opcode.is_control() && end <= rest.len();
     whole.then_some(WholeMessage { opcode: header.opcode, key: header.mask?, start, end })
 }
 

@@ -98,7 +98,7 @@ impl Model {
 
     /// Reads one frame; false if it is not whole. What is there of it is judged all the same.
     fn frame(&mut self) -> bool {
-        let receiver = Receiver { role: Role::Server, in_message: self.message.is_some() };
+        let receiver = Receiver { role: Role::Server, in_message: self.message.is_some(), compression: false };
         let (header, start) = match naive::header(&self.unread, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return false,

@@ -240,7 +240,7 @@ impl Run {
 
     /// Takes the next whole frame of what was sent.
     fn next_frame(&mut self) -> Option<Frame> {
-        let client = Receiver { role: Role::Client, in_message: false };
+        let client = Receiver { role: Role::Client, in_message: false, compression: false };
         let (Header { fin, opcode, payload, .. }, start) = match naive::header(&self.sent, client) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return None,
