@@ -199,7 +199,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), HandshakeError> {
 }
 
 /// Whether `bytes` are a token (RFC 9110 §5.6.2).
-fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(allowed)
 }

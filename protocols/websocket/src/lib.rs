@@ -143,7 +143,9 @@
 mod assembly;
 pub mod close;
 mod closing;
+pub mod deflate;
 pub mod error;
+pub mod extensions;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
