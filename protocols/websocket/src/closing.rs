@@ -35,7 +35,8 @@ impl<H: Handler> WebSocket<H> {
         if farewell.skip > 0 {
             return Ok(false);
         }
-        let receiver = Receiver { role: Role::Server, in_message: farewell.in_message, compression: false };
+        let receiver =
+            Receiver { role: Role::Server, in_message: farewell.in_message, compression: self.state.codec.is_some() };
         let Some((header, start)) = frame::parse(input, receiver).map_err(fail)? else { return Ok(false) };
         if header.opcode != OpCode::Close {
             input.take(start);

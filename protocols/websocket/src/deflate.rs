@@ -11,7 +11,7 @@
 //! A compressor takes 240 to 370 KiB, hardly less for a small window: most of it is tables. A decompressor takes about
 //! 50 KiB, whatever the window. So neither is a connection's own by default ([`Memory::Shared`]): no message refers back
 //! to an earlier one, and the connections of a thread share one compressor, and a few decompressors, one for each message
-//! that is arriving. [`Deflater::memory`] and [`Inflater::MEMORY`] have the figures.
+//! that is arriving. [`Deflater::memory`] and [`Inflater::MOST_MEMORY`] have the figures.
 //!
 //! What a message inflates to is given out in pieces of at most [`PIECE`] bytes, so that whoever takes them can stop at
 //! any limit: a bomb never gets its memory.
@@ -26,6 +26,7 @@ pub use codec::{Codec, Incoming};
 pub use deflater::Deflater;
 pub use inflater::{InflateError, Inflater, PIECE};
 pub use negotiation::{NegotiationError, Offer, Parameters, WindowBits, accept};
+pub(crate) use pool::{buffer, keep_buffer};
 
 /// The extension's registered name (RFC 7692 §9.1).
 pub const NAME: &str = "permessage-deflate";

@@ -12,6 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::close::{CloseCode, ClosePayloadError};
+use crate::deflate::InflateError;
 use crate::frame::FrameError;
 use crate::utf8::InvalidUtf8;
 
@@ -25,6 +26,9 @@ pub enum ProtocolError {
     /// A text message. It is answered with close code 1007.
     #[error(transparent)]
     Text(#[from] InvalidUtf8),
+    /// A compressed message. It is answered with close code 1007.
+    #[error(transparent)]
+    Compressed(#[from] InflateError),
     /// A close frame's payload. It is answered with close code 1002 or 1007.
     #[error(transparent)]
     Close(#[from] ClosePayloadError),
@@ -41,7 +45,9 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::Text(_) | Self::Close(ClosePayloadError::InvalidReason) => CloseCode::INVALID_PAYLOAD,
+            Self::Text(_) | Self::Compressed(_) | Self::Close(ClosePayloadError::InvalidReason) => {
+                CloseCode::INVALID_PAYLOAD
+            }
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

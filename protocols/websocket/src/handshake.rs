@@ -17,6 +17,8 @@ use sha1::{Digest, Sha1};
 use switchboard::Failure;
 use thiserror::Error;
 
+use crate::extensions::Malformed;
+
 pub use head::Scanner;
 pub use request::Request;
 pub use response::{Accept, InvalidAnswer, Response};
@@ -80,6 +82,9 @@ pub enum HandshakeError {
     /// Subprotocols offered that are no tokens, or the same one twice.
     #[error("Sec-WebSocket-Protocol must be a list of distinct tokens (RFC 6455 §4.1)")]
     BadSubprotocol,
+    /// Extensions that are no list of extensions.
+    #[error(transparent)]
+    BadExtensions(#[from] Malformed),
     /// The request did not arrive whole within
     /// [`Settings::handshake_timeout`](crate::Settings::handshake_timeout).
     #[error("handshake_timeout: the request was not complete in time")]
@@ -93,6 +98,7 @@ impl HandshakeError {
         match self {
             Self::Malformed(_) | Self::BadTarget | Self::BadHost(_) => 400,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::BadKey | Self::BadSubprotocol => 400,
+            Self::BadExtensions(_) => 400,
             Self::NotGet => 405,
             Self::Timeout => 408,
             Self::Body => 413,

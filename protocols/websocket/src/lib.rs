@@ -49,6 +49,8 @@
 //!   what a header declares), counts against the loop's memory, and goes with the message: an idle connection holds no
 //!   buffer. An invalid header is refused at the octet that shows it, text at the first byte that can't be UTF-8, a
 //!   message that will be too long at the header that says so.
+//! * **Compression** ([`deflate`], if [`Settings::compression`] says so and the client can): messages above a threshold
+//!   are compressed, and what comes compressed is decompressed and checked as it arrives, within the same limits.
 //! * **Control frames**: pings are answered, close frames too; the closing handshake ends in every order, or by its
 //!   timeout.
 //! * **A heartbeat**: a ping every 30 s or so, and the end for a peer that was silent for 60 s. Any traffic proves life
@@ -133,10 +135,10 @@
 //!
 //! # The pure parts
 //!
-//! [`frame`], [`mask`], [`utf8`], [`close`](mod@close) and [`handshake`] know no connection and no loop: bytes in, values
-//! out, for tools and tests of your own.
+//! [`frame`], [`mask`], [`utf8`], [`close`](mod@close), [`handshake`], [`extensions`] and [`deflate`] know no connection
+//! and no loop: bytes in, values out, for tools and tests of your own.
 //!
-//! Not here yet: the client role, extensions (permessage-deflate), messages in pieces.
+//! Not here yet: the client role, messages in pieces.
 
 #![forbid(unsafe_code)]
 

@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use switchboard::{Context, Failure, Input, Message, Protocol};
 
+use crate::deflate::{self, Codec, Parameters};
+use crate::frame::Role;
 use crate::handshake::{self, Accept, AcceptKey, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
-use crate::{Handler, Peer, WebSocket};
+use crate::{Handler, Peer, Settings, WebSocket, extensions};
 
 impl<H: Handler> WebSocket<H> {
     /// More of the opening request has arrived, and perhaps frames right behind it.
@@ -28,15 +30,17 @@ impl<H: Handler> WebSocket<H> {
             Ok(request) => request,
             Err(error) => return Err(self.refuse_request(cx, error, method)),
         };
-        match handshake::examine(&request) {
-            Ok(Some(key)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
-                Ok(accept) => {
+        let examined = handshake::examine(&request).and_then(|key| Ok((key, compression(&request, &settings)?)));
+        match examined {
+            Ok((Some(key), agreed)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
+                Ok(mut accept) => {
+                    accept.compression = agreed;
                     let posts = self.accept(cx, &accept, &request, key)?;
                     return self.opened(cx, input, posts);
                 }
                 Err(response) => self.answer(cx, response, &request)?,
             },
-            Ok(None) => {
+            Ok((None, _)) => {
                 let response = self.handler.on_http(&mut Peer::new(cx, &mut self.state), &request);
                 self.answer(cx, response, &request)?;
             }
@@ -58,7 +62,12 @@ impl<H: Handler> WebSocket<H> {
         let posts = std::mem::take(&mut opening.posts);
         let Some(out) = cx.send_buffer() else { return Ok(Vec::new()) };
         match accept.write(request, key, out) {
-            Ok(()) => self.state.phase = Phase::Open,
+            Ok(()) => {
+                self.state.phase = Phase::Open;
+                let agreed = accept.compression.zip(self.state.settings.compression);
+                self.state.codec = agreed
+                    .map(|(parameters, compression)| Box::new(Codec::new(Role::Server, &parameters, &compression)));
+            }
             Err(error) => return Err(self.misanswered(cx, error, request)),
         }
         Ok(posts)
@@ -125,6 +134,13 @@ impl<H: Handler> WebSocket<H> {
             cx.send_shared(body);
         }
     }
+}
+
+/// What a client's offers come to (RFC 7692 §5). Nobody who does not compress looks at them.
+fn compression(request: &Request<'_>, settings: &Settings) -> Result<Option<Parameters>, HandshakeError> {
+    let Some(compression) = &settings.compression else { return Ok(None) };
+    let offered = extensions::parse(request.header_values("sec-websocket-extensions"))?;
+    Ok(deflate::accept(&offered, compression))
 }
 
 /// Whether it is `HEAD`, of a request that may not be readable: whatever the answer, it has no body (RFC 9110 §9.3.2).

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::Limits;
 use switchboard_heartbeat::Config as Heartbeat;
 
+use crate::deflate::{Compression, Inflater};
 use crate::error::UsageError;
 use crate::frame::MAX_HEADER;
 
@@ -39,6 +40,9 @@ pub struct Settings {
     /// How often a ping is sent and how long the peer may be silent; `None` for never and for ever. Default 30 s and
     /// 60 s.
     pub heartbeat: Option<Heartbeat>,
+    /// How messages are compressed with peers that can do that (permessage-deflate, RFC 7692); `None` for not at all.
+    /// Default `None`.
+    pub compression: Option<Compression>,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat::new(Duration::from_secs(30), Duration::from_secs(60)).ok(),
+            compression: None,
         }
     }
 }
@@ -64,9 +69,11 @@ impl Settings {
     /// `send_buffer`, on top of what may wait there before reading stops (`high_water`).
     pub fn check(&self, limits: &Limits) -> Result<(), UsageError> {
         let echoed = self.max_message.saturating_add(limits.high_water).saturating_add(MAX_HEADER);
+        let decompressor = if self.compression.is_some() { Inflater::MOST_MEMORY } else { 0 };
+        let received = self.max_message.saturating_add(decompressor);
         for (setting, value, limit, needed, actual) in [
             ("max_message", self.max_message, "send_buffer", echoed, limits.send_buffer),
-            ("max_message", self.max_message, "loop_memory", self.max_message, limits.loop_memory),
+            ("max_message", self.max_message, "loop_memory", received, limits.loop_memory),
             ("max_handshake", self.max_handshake, "receive_buffer", self.max_handshake, limits.receive_buffer),
         ] {
             if actual < needed {

@@ -4,14 +4,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use switchboard::{Context, Failure, Message, Time, TimerId};
+use switchboard::{Context, Failure, LimitExceeded, Message, Time, TimerId};
 use switchboard_heartbeat::{Beat, Config as Heartbeat};
 
 use crate::Settings;
 use crate::assembly::Assembly;
 use crate::close::{self, CloseCode};
+use crate::deflate::{self, Codec};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{self, OpCode};
+use crate::frame::{self, Header, OpCode};
 use crate::handshake::Scanner;
 
 /// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
@@ -74,6 +75,8 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// A message of which a part has arrived.
     pub(crate) assembly: Option<Box<Assembly>>,
+    /// Where compression was agreed on.
+    pub(crate) codec: Option<Box<Codec>>,
     pub(crate) beat: Beat,
     /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
     /// look at the heartbeat, the deadline of the peer's close frame.
@@ -94,6 +97,7 @@ impl State {
             settings: Rc::clone(settings),
             phase: Phase::Opening(Box::default()),
             assembly: None,
+            codec: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
             timer: None,
             paused: false,
@@ -112,6 +116,9 @@ impl State {
     /// (RFC 6455 §5.5.1).
     #[inline]
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
+        if self.codec.is_some() && self.send_compressed(cx, opcode, payload) {
+            return;
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -128,6 +135,9 @@ impl State {
 
     /// The same without copying the payload.
     pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
+        if self.codec.is_some() && self.send_compressed(cx, opcode, &payload) {
+            return;
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -136,6 +146,45 @@ impl State {
         } else {
             self.count_unsent();
         }
+    }
+
+    /// Sends a message compressed, if that is worth it. False if it is to be sent as it is, or not at all.
+    #[inline(never)]
+    fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: OpCode, message: &[u8]) -> bool {
+        let Some(codec) = &mut self.codec else { return false };
+        if opcode.is_control() || !matches!(self.phase, Phase::Open) {
+            return false;
+        }
+        let before = codec.memory();
+        let mut payload = deflate::buffer();
+        let compressed = codec.deflate(message, &mut payload);
+        if codec.memory() != before {
+            let messages = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+            // A compressor is there to stay. Whoever needs more is the one to fail.
+            let _ = self.hold(cx, messages);
+        }
+        if compressed {
+            if let Some(out) = cx.send_buffer() {
+                let header = Header { fin: true, compressed: true, opcode, mask: None, payload: payload.len() as u64 };
+                out.extend_from_slice(&header.encode());
+                cx.send(&payload);
+            } else {
+                self.count_unsent();
+            }
+        }
+        deflate::keep_buffer(payload);
+        compressed
+    }
+
+    /// Declares that messages take `bytes` of memory, on top of what the connection's own compression takes.
+    pub(crate) fn hold(&self, cx: &mut Context<'_>, bytes: usize) -> Result<(), LimitExceeded> {
+        cx.hold(bytes + self.codec.as_ref().map_or(0, |codec| codec.memory()))
+    }
+
+    /// Gives back the memory that an assembly was charged with.
+    pub(crate) fn release(&self, cx: &mut Context<'_>) {
+        // Holding less can't be more than the loop may.
+        let _ = self.hold(cx, 0);
     }
 
     /// A message that was to be sent is dropped.
@@ -203,7 +252,7 @@ impl State {
 
     pub(crate) fn drop_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
         let assembly = self.assembly.take()?;
-        release(cx);
+        self.release(cx);
         Some(assembly)
     }
 
@@ -220,10 +269,4 @@ impl State {
             cx.cancel_timer(timer);
         }
     }
-}
-
-/// Gives back the memory that an assembly was charged with.
-pub(crate) fn release(cx: &mut Context<'_>) {
-    // Holding nothing can't be more than the loop may.
-    let _ = cx.hold(0);
 }

@@ -6,14 +6,14 @@
 
 use std::rc::Rc;
 
-use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, LimitExceeded, Protocol, TimerId};
 use switchboard_heartbeat::{Beat, Rtt, Tick};
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Refusal};
 use crate::close::CloseCode;
 use crate::error::{MessageLimit, ProtocolError};
 use crate::frame::{self, Header, OpCode, Receiver, Role, WholeMessage};
-use crate::state::{self, Phase, State};
+use crate::state::{Phase, State};
 use crate::{Handler, Message, Peer, Post, Settings, mask, utf8};
 
 /// A WebSocket connection, server side (RFC 6455), with the application `H` on it.
@@ -134,7 +134,11 @@ impl<H: Handler> WebSocket<H> {
         if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
             return self.absorb(cx, input);
         }
-        let receiver = Receiver { role: Role::Server, in_message: self.state.assembly.is_some(), compression: false };
+        let receiver = Receiver {
+            role: Role::Server,
+            in_message: self.state.assembly.is_some(),
+            compression: self.state.codec.is_some(),
+        };
         let (header, start) = match frame::parse(input, receiver) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Ok(false),
@@ -143,9 +147,15 @@ impl<H: Handler> WebSocket<H> {
         if header.opcode.is_control() {
             return self.control(cx, input, header, start);
         }
-        let assembly = self.state.assembly.get_or_insert_with(|| Box::new(Assembly::new(header.opcode)));
+        let codec = self.state.codec.as_mut().filter(|_| header.compressed);
+        let begin = || Box::new(Assembly::new(header.opcode, codec.map(|codec| codec.begin())));
+        let assembly = self.state.assembly.get_or_insert_with(begin);
         if let Err(limit) = assembly.begin_frame(header, &self.state.settings) {
             return Err(self.too_big(cx, limit));
+        }
+        if header.compressed {
+            let decompressor = assembly.capacity();
+            self.state.hold(cx, decompressor).map_err(|limit| self.no_memory(cx, limit))?;
         }
         input.take(start);
         if header.payload == 0 { self.frame_done(cx) } else { self.absorb(cx, input).map(|_| true) }
@@ -158,10 +168,13 @@ impl<H: Handler> WebSocket<H> {
         if count == 0 {
             return Ok(false);
         }
+        if assembly.is_compressed() {
+            return self.inflate(cx, input.take(count));
+        }
         if let Some(capacity) = assembly.capacity_for(count, &self.state.settings) {
-            if let Err(limit) = cx.hold(capacity) {
-                self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
-                return Err(limit.into());
+            let compression = self.state.codec.as_ref().map_or(0, |codec| codec.memory());
+            if let Err(limit) = cx.hold(capacity + compression) {
+                return Err(self.no_memory(cx, limit));
             }
             assembly.grow(capacity);
         }
@@ -172,17 +185,46 @@ impl<H: Handler> WebSocket<H> {
         }
     }
 
+    /// The next part of a compressed message. Always true.
+    fn inflate(&mut self, cx: &mut Context<'_>, payload: &mut [u8]) -> Result<bool, Failure> {
+        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
+        let compression = self.state.codec.as_ref().map_or(0, |codec| codec.memory());
+        let hold = &mut |capacity| cx.hold(capacity + compression);
+        match assembly.inflate(payload, &self.state.settings, hold) {
+            Ok(()) if assembly.left() > 0 => Ok(true),
+            Ok(()) => self.frame_done(cx),
+            Err(Refusal::Text(error)) => Err(self.state.refuse(cx, error)),
+            Err(Refusal::Compressed(error)) => Err(self.state.refuse(cx, error)),
+            Err(Refusal::Limit(limit)) => Err(self.too_big(cx, limit)),
+            Err(Refusal::Memory(limit)) => Err(self.no_memory(cx, limit)),
+        }
+    }
+
     /// A frame of a message has arrived whole. Always true.
     fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = self.state.assembly.take_if(|assembly| assembly.is_complete()) else { return Ok(true) };
+        let Some(mut assembly) = self.state.assembly.take_if(|assembly| assembly.is_complete()) else {
+            return Ok(true);
+        };
+        if let (Some(incoming), Some(codec)) = (assembly.take_incoming(), &mut self.state.codec)
+            && let Err(error) = codec.end(incoming)
+        {
+            self.state.release(cx);
+            return Err(self.state.refuse(cx, error));
+        }
         let message = match assembly.message() {
             Ok(message) => message,
             Err(error) => return Err(self.state.refuse(cx, error)),
         };
         let delivered = self.deliver(cx, message);
         drop(assembly);
-        state::release(cx); // in any case: a connection that failed may have output to deliver for a while
+        self.state.release(cx); // in any case: a connection that failed may have output to deliver for a while
         delivered.map(|()| true)
+    }
+
+    #[cold]
+    fn no_memory(&mut self, cx: &mut Context<'_>, limit: LimitExceeded) -> Failure {
+        self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
+        limit.into()
     }
 
     #[cold]

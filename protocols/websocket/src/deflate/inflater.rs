@@ -52,9 +52,11 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Bytes of memory one takes, or a little less, but for peers that compress as RFC 7692 §7.2.3.4 has it, and for
-    /// first messages: up to 64 KiB more.
+    /// Bytes of memory one takes, or a little less, between messages.
     pub const MEMORY: usize = 48 * 1024;
+
+    /// The same at most: within a first message, and for peers that compress as RFC 7692 §7.2.3.4 has it.
+    pub const MOST_MEMORY: usize = Self::MEMORY + 2 * WINDOW;
 
     /// One that has seen no message.
     #[must_use]

@@ -15,6 +15,22 @@ struct Pool {
     /// With their window and level; the one that was used last comes last.
     deflaters: Vec<(WindowBits, u8, Deflater)>,
     inflaters: Vec<Inflater>,
+    buffer: Vec<u8>,
+}
+
+/// The largest buffer that is kept.
+const LARGEST: usize = 64 * 1024;
+
+/// An empty buffer, for a message that is compressed and sent at once. It is to be given [back](keep_buffer).
+pub(crate) fn buffer() -> Vec<u8> {
+    POOL.with_borrow_mut(|pool| std::mem::take(&mut pool.buffer))
+}
+
+pub(crate) fn keep_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= LARGEST {
+        buffer.clear();
+        POOL.with_borrow_mut(|pool| pool.buffer = buffer);
+    }
 }
 
 /// A compressor that remembers nothing. It is to be given [back](keep_deflater).

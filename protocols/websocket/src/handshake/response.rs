@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::deflate::Parameters;
+
 use super::{AcceptKey, HandshakeError, Request, is_token};
 
 /// A yes to an opening handshake, with what the application adds to it.
@@ -18,6 +20,7 @@ use super::{AcceptKey, HandshakeError, Request, is_token};
 pub struct Accept {
     subprotocol: Option<Cow<'static, str>>,
     headers: Headers,
+    pub(crate) compression: Option<Parameters>,
 }
 
 impl Accept {
@@ -56,6 +59,9 @@ impl Accept {
         field(out, "Sec-WebSocket-Accept", key.as_bytes());
         if let Some(name) = &self.subprotocol {
             field(out, "Sec-WebSocket-Protocol", name.as_bytes());
+        }
+        if let Some(agreed) = self.compression {
+            field(out, "Sec-WebSocket-Extensions", agreed.to_string().as_bytes());
         }
         self.headers.write(out);
         out.extend_from_slice(b"\r\n");
