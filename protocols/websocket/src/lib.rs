@@ -142,6 +142,7 @@
 
 mod assembly;
 pub mod close;
+mod client;
 mod closing;
 pub mod error;
 pub mod frame;
@@ -153,6 +154,7 @@ pub mod mask;
 mod message;
 mod opening;
 mod peer;
+pub mod proxy;
 mod settings;
 mod state;
 pub mod utf8;
@@ -160,7 +162,7 @@ mod websocket;
 
 pub use close::CloseCode;
 pub use handler::{Closed, Handler, MessageFn, message_fn};
-pub use handshake::{Accept, Request, Response};
+pub use handshake::{Accept, Answer, Connect, Request, Response};
 pub use message::{Message, Post, SharedText};
 pub use peer::Peer;
 pub use settings::Settings;

@@ -9,14 +9,15 @@ use switchboard_heartbeat::{Beat, Config as Heartbeat};
 
 use crate::Settings;
 use crate::assembly::Assembly;
+use crate::client::Asking;
 use crate::close::{self, CloseCode};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{self, OpCode};
+use crate::frame::{self, OpCode, Role};
 use crate::handshake::Scanner;
 
 /// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
 /// one best is the loop's to know.
-const LARGE: usize = 4096;
+pub(crate) const LARGE: usize = 4096;
 
 /// Where in its life the connection is.
 ///
@@ -29,7 +30,7 @@ const LARGE: usize = 4096;
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The opening request has not arrived whole.
+    /// The opening request (to a client: the answer) has not arrived whole.
     Opening(Box<Opening>),
     /// The request was answered by something else than a WebSocket.
     Answered,
@@ -44,6 +45,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) scanner: Scanner,
+    /// What a client asks for, and has been answered.
+    pub(crate) asking: Option<Asking>,
     /// What was posted before the WebSocket stood.
     pub(crate) posts: Vec<Message>,
 }
@@ -71,6 +74,7 @@ impl Farewell {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Rc<Settings>,
+    pub(crate) role: Role,
     pub(crate) phase: Phase,
     /// A message of which a part has arrived.
     pub(crate) assembly: Option<Box<Assembly>>,
@@ -92,6 +96,7 @@ impl State {
     pub(crate) fn new(settings: &Rc<Settings>) -> Self {
         Self {
             settings: Rc::clone(settings),
+            role: Role::Server,
             phase: Phase::Opening(Box::default()),
             assembly: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
@@ -103,6 +108,16 @@ impl State {
         }
     }
 
+    pub(crate) fn client(settings: &Rc<Settings>, asking: Asking) -> Self {
+        let opening = Opening { asking: Some(asking), ..Opening::default() };
+        Self { role: Role::Client, phase: Phase::Opening(Box::new(opening)), ..Self::new(settings) }
+    }
+
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.role == Role::Client
+    }
+
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
@@ -112,6 +127,9 @@ impl State {
     /// (RFC 6455 §5.5.1).
     #[inline]
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
+        if self.is_client() {
+            return self.send_masked(cx, opcode, payload);
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -126,8 +144,11 @@ impl State {
         }
     }
 
-    /// The same without copying the payload.
+    /// The same without copying the payload; but a client masks a copy of it.
     pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
+        if self.is_client() {
+            return self.send_masked(cx, opcode, &payload);
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
