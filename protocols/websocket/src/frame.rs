@@ -210,6 +210,37 @@ pub fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
     (end <= bytes.len()).then_some(WholeMessage { opcode, key, start, end })
 }
 
+/// A whole message in one unmasked frame: what nearly everything that comes to a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnmaskedMessage {
+    /// `Text` or `Binary`.
+    pub opcode: OpCode,
+    /// Bytes of the header.
+    pub start: usize,
+    /// Bytes of header and payload.
+    pub end: usize,
+}
+
+/// Recognises a whole message at the beginning of `bytes`: what [`whole_message`] is to a server, to a client.
+#[inline(always)]
+#[must_use]
+pub fn whole_unmasked_message(bytes: &[u8]) -> Option<UnmaskedMessage> {
+    let [first, second, ..] = *bytes else { return None };
+    let opcode = match first {
+        0x81 => OpCode::Text,
+        0x82 => OpCode::Binary,
+        _ => return None,
+    };
+    let (length, start): (usize, usize) = match second {
+        0..=0x7d => (usize::from(second), 2),
+        0x7e => (usize::try_from(length_16(*bytes[2..].first_chunk()?).ok()?).ok()?, 4),
+        0x7f => (usize::try_from(length_64(bytes.get(2..10)?).ok()??).ok()?, 10),
+        _ => return None,
+    };
+    let end = start.checked_add(length)?;
+    (end <= bytes.len()).then_some(UnmaskedMessage { opcode, start, end })
+}
+
 /// Octet 0: FIN, the reserved bits, the opcode, and whether such a frame may come now.
 #[inline]
 fn check_first(first: u8, receiver: Receiver) -> Result<OpCode, FrameError> {

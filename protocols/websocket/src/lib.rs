@@ -143,6 +143,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod client;
 pub mod close;
 mod closing;
 pub mod deflate;
@@ -157,6 +158,7 @@ pub mod mask;
 mod message;
 mod opening;
 mod peer;
+pub mod proxy;
 mod settings;
 mod state;
 pub mod utf8;
@@ -164,7 +166,7 @@ mod websocket;
 
 pub use close::CloseCode;
 pub use handler::{Closed, Handler, MessageFn, message_fn};
-pub use handshake::{Accept, Request, Response};
+pub use handshake::{Accept, Answer, Connect, Request, Response};
 pub use message::{Message, Post, SharedText};
 pub use peer::Peer;
 pub use settings::Settings;

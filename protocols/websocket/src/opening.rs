@@ -5,8 +5,7 @@ use std::rc::Rc;
 use switchboard::{Context, Failure, Input, Message, Protocol};
 
 use crate::deflate::{self, Codec, Parameters};
-use crate::frame::Role;
-use crate::handshake::{self, Accept, AcceptKey, HandshakeError, InvalidAnswer, Request, Response};
+use crate::handshake::{self, Accept, AcceptKey, Answer, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
 use crate::{Handler, Peer, Settings, WebSocket, extensions};
 
@@ -36,7 +35,7 @@ impl<H: Handler> WebSocket<H> {
                 Ok(mut accept) => {
                     accept.compression = agreed;
                     let posts = self.accept(cx, &accept, &request, key)?;
-                    return self.opened(cx, input, posts);
+                    return self.opened(cx, input, None, posts);
                 }
                 Err(response) => self.answer(cx, response, &request)?,
             },
@@ -66,7 +65,7 @@ impl<H: Handler> WebSocket<H> {
                 self.state.phase = Phase::Open;
                 let agreed = accept.compression.zip(self.state.settings.compression);
                 self.state.codec = agreed
-                    .map(|(parameters, compression)| Box::new(Codec::new(Role::Server, &parameters, &compression)));
+                    .map(|(parameters, compression)| Box::new(Codec::new(self.state.role, &parameters, &compression)));
             }
             Err(error) => return Err(self.misanswered(cx, error, request)),
         }
@@ -75,20 +74,42 @@ impl<H: Handler> WebSocket<H> {
 
     /// The WebSocket stands: the handler is told, then what was posted before and what came behind the request has its
     /// turn.
-    fn opened(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, posts: Vec<Message>) -> Result<(), Failure> {
-        if self.state.is_open() {
-            self.start_beat(cx);
-            let handled = self.handler.on_open(&mut Peer::new(cx, &mut self.state));
-            self.handled(cx, handled)?;
+    pub(crate) fn opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Input<'_>,
+        answer: Option<&Answer<'_>>,
+        posts: Vec<Message>,
+    ) -> Result<(), Failure> {
+        let mut posts = posts.into_iter();
+        let mut said = self.say_open(cx, answer);
+        while said.is_ok()
+            && let Some(post) = posts.next()
+        {
+            said = self.on_message(cx, post);
         }
-        for post in posts {
-            self.on_message(cx, post)?;
-        }
+        posts.for_each(|_| self.state.count_unsent()); // where the handler failed
+        said?;
         match self.state.phase {
             Phase::Open if cx.is_reading_paused() => Ok(()),
             Phase::Open => self.on_frames(cx, input),
             _ => self.on_other_data(cx, input),
         }
+    }
+
+    fn say_open(&mut self, cx: &mut Context<'_>, answer: Option<&Answer<'_>>) -> Result<(), Failure> {
+        if self.state.is_open() {
+            self.start_beat(cx);
+        }
+        if let Some(answer) = answer {
+            let handled = self.handler.on_accepted(&mut Peer::new(cx, &mut self.state), answer);
+            self.handled(cx, handled)?;
+        }
+        if self.state.is_open() {
+            let handled = self.handler.on_open(&mut Peer::new(cx, &mut self.state));
+            self.handled(cx, handled)?;
+        }
+        Ok(())
     }
 
     /// Sends a plain answer, and closes.

@@ -29,13 +29,19 @@ pub struct Settings {
     pub max_message: usize,
     /// Fragments of a message. They cost no memory here, only time; refused with close code 1009. Default 131,072.
     pub max_fragments: u32,
-    /// Bytes of the opening request, its empty line included. Refused with status 431. Default 16 KiB.
+    /// Bytes of the opening request, its empty line included, which is refused with status 431; or, on a client, of the
+    /// head of its answer. Default 16 KiB.
     pub max_handshake: usize,
-    /// Header fields of the opening request. Refused with status 431. Default 100.
+    /// Header fields of the opening request, which is refused with status 431; or, on a client, of its answer.
+    /// Default 100.
     pub max_headers: usize,
-    /// How long the opening request may take to arrive. Refused with status 408. Default 10 s.
+    /// Client only: bytes that are kept of the body of an answer that refuses. Default 4 KiB.
+    pub max_refusal: usize,
+    /// How long the opening request may take to arrive, which is refused with status 408 then; or, on a client, its
+    /// answer. Default 10 s.
     pub handshake_timeout: Duration,
-    /// How long the peer may take to answer a close frame, once the system has taken it. Default 5 s.
+    /// How long the peer may take to answer a close frame, once the system has taken it, and how long a client waits for
+    /// the server to end the connection after both. Default 5 s.
     pub close_timeout: Duration,
     /// How often a ping is sent and how long the peer may be silent; `None` for never and for ever. Default 30 s and
     /// 60 s.
@@ -52,6 +58,7 @@ impl Default for Settings {
             max_fragments: 128 * 1024,
             max_handshake: 16 * 1024,
             max_headers: 100,
+            max_refusal: 4 * 1024,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat::new(Duration::from_secs(30), Duration::from_secs(60)).ok(),

@@ -9,15 +9,16 @@ use switchboard_heartbeat::{Beat, Config as Heartbeat};
 
 use crate::Settings;
 use crate::assembly::Assembly;
+use crate::client::Asking;
 use crate::close::{self, CloseCode};
 use crate::deflate::{self, Codec};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{self, Header, OpCode};
+use crate::frame::{self, Header, OpCode, Role};
 use crate::handshake::Scanner;
 
 /// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
 /// one best is the loop's to know.
-const LARGE: usize = 4096;
+pub(crate) const LARGE: usize = 4096;
 
 /// Where in its life the connection is.
 ///
@@ -30,7 +31,7 @@ const LARGE: usize = 4096;
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The opening request has not arrived whole.
+    /// The opening request (to a client: the answer) has not arrived whole.
     Opening(Box<Opening>),
     /// The request was answered by something else than a WebSocket.
     Answered,
@@ -45,6 +46,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) scanner: Scanner,
+    /// What a client asks for, and has been answered.
+    pub(crate) asking: Option<Asking>,
     /// What was posted before the WebSocket stood.
     pub(crate) posts: Vec<Message>,
 }
@@ -72,6 +75,7 @@ impl Farewell {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Rc<Settings>,
+    pub(crate) role: Role,
     pub(crate) phase: Phase,
     /// A message of which a part has arrived.
     pub(crate) assembly: Option<Box<Assembly>>,
@@ -95,6 +99,7 @@ impl State {
     pub(crate) fn new(settings: &Rc<Settings>) -> Self {
         Self {
             settings: Rc::clone(settings),
+            role: Role::Server,
             phase: Phase::Opening(Box::default()),
             assembly: None,
             codec: None,
@@ -105,6 +110,16 @@ impl State {
             owes_drain: false,
             unsent: 0,
         }
+    }
+
+    pub(crate) fn client(settings: &Rc<Settings>, asking: Asking) -> Self {
+        let opening = Opening { asking: Some(asking), ..Opening::default() };
+        Self { role: Role::Client, phase: Phase::Opening(Box::new(opening)), ..Self::new(settings) }
+    }
+
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.role == Role::Client
     }
 
     #[inline]
@@ -118,6 +133,9 @@ impl State {
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
         if self.codec.is_some() && self.send_compressed(cx, opcode, payload) {
             return;
+        }
+        if self.is_client() {
+            return self.send_masked(cx, opcode, false, payload);
         }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
@@ -133,10 +151,13 @@ impl State {
         }
     }
 
-    /// The same without copying the payload.
+    /// The same without copying the payload; but a client masks a copy of it.
     pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
         if self.codec.is_some() && self.send_compressed(cx, opcode, &payload) {
             return;
+        }
+        if self.is_client() {
+            return self.send_masked(cx, opcode, false, &payload);
         }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
@@ -164,7 +185,9 @@ impl State {
             let _ = self.hold(cx, messages);
         }
         if compressed {
-            if let Some(out) = cx.send_buffer() {
+            if self.is_client() {
+                self.send_masked(cx, opcode, true, &payload);
+            } else if let Some(out) = cx.send_buffer() {
                 let header = Header { fin: true, compressed: true, opcode, mask: None, payload: payload.len() as u64 };
                 out.extend_from_slice(&header.encode());
                 cx.send(&payload);

@@ -12,11 +12,12 @@ use switchboard_heartbeat::{Beat, Rtt, Tick};
 use crate::assembly::{Assembly, Refusal};
 use crate::close::CloseCode;
 use crate::error::{MessageLimit, ProtocolError};
-use crate::frame::{self, Header, OpCode, Receiver, Role, WholeMessage};
+use crate::frame::{self, Header, OpCode, Receiver, WholeMessage};
+use crate::handshake::AnswerError;
 use crate::state::{Phase, State};
 use crate::{Handler, Message, Peer, Post, Settings, mask, utf8};
 
-/// A WebSocket connection, server side (RFC 6455), with the application `H` on it.
+/// A WebSocket connection of either side (RFC 6455), with the application `H` on it.
 #[derive(Debug)]
 pub struct WebSocket<H> {
     pub(crate) handler: H,
@@ -85,12 +86,26 @@ impl<H: Handler> WebSocket<H> {
         if self.state.assembly.is_some() {
             return Ok(false);
         }
+        if self.state.is_client() {
+            return self.whole_unmasked(cx, input);
+        }
         let Some(WholeMessage { opcode, key, start, end }) = frame::whole_message(input) else { return Ok(false) };
         if end - start > self.state.settings.max_message {
             return Ok(false);
         }
         let payload = &mut input.take(end)[start..];
         mask::apply(payload, key);
+        self.deliver_whole(cx, opcode, payload)
+    }
+
+    /// A message that lies whole in the read, unmasked.
+    #[inline(always)]
+    pub(crate) fn deliver_whole(
+        &mut self,
+        cx: &mut Context<'_>,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> Result<bool, Failure> {
         let message = if opcode == OpCode::Text {
             match utf8::check(payload) {
                 Ok(text) => Message::Text(text),
@@ -135,7 +150,7 @@ impl<H: Handler> WebSocket<H> {
             return self.absorb(cx, input);
         }
         let receiver = Receiver {
-            role: Role::Server,
+            role: self.state.role,
             in_message: self.state.assembly.is_some(),
             compression: self.state.codec.is_some(),
         };
@@ -310,7 +325,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.state.settings.check(cx.limits()).map_err(Failure::caller)?;
         self.state.arm(cx, self.state.settings.handshake_timeout);
-        Ok(())
+        self.ask(cx)
     }
 
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
@@ -322,6 +337,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
         match self.state.phase {
+            Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Ended)),
             Phase::Opening(_) if !rest.is_empty() => Err(switchboard::Truncated { unconsumed: rest.len() }.into()),
             Phase::Open => Err(Failure::peer(ProtocolError::NoClose)),
             _ => {
@@ -338,10 +354,15 @@ impl<H: Handler> Protocol for WebSocket<H> {
         }
         self.state.timer = None;
         match self.state.phase {
+            Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Timeout)),
             Phase::Opening(_) => Err(self.on_handshake_timeout(cx)),
             Phase::Open => self.on_beat(cx),
             Phase::Closing(_) => self.on_close_timeout(cx),
-            Phase::Answered | Phase::Closed(_) => Ok(()),
+            Phase::Closed(_) => {
+                cx.close(); // a client whose server does not end the connection
+                Ok(())
+            }
+            Phase::Answered => Ok(()),
         }
     }
 

@@ -193,37 +193,42 @@ pub enum InvalidAnswer {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
+pub(super) struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl Headers {
     /// What frames the response or makes it an opening handshake.
     const RESERVED: [&'static str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
-    fn add(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
+    pub(super) fn add(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
         self.0.push((name, value));
     }
 
     fn check(&self) -> Result<(), InvalidAnswer> {
+        self.check_but_for(&[])
+    }
+
+    /// Whether they can be sent, with these (in lower case) reserved, too.
+    pub(super) fn check_but_for(&self, reserved: &[&str]) -> Result<(), InvalidAnswer> {
         for (name, value) in &self.0 {
             if !is_token(name.as_bytes()) || value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
                 return Err(InvalidAnswer::Header(name.clone().into_owned()));
             }
             let name = name.to_ascii_lowercase();
-            if Self::RESERVED.contains(&&*name) || name.starts_with("sec-websocket-") {
+            if Self::RESERVED.contains(&&*name) || reserved.contains(&&*name) || name.starts_with("sec-websocket-") {
                 return Err(InvalidAnswer::ReservedHeader(name));
             }
         }
         Ok(())
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (name, value) in &self.0 {
             field(out, name, value.as_bytes());
         }
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -1,6 +1,8 @@
 //! A WebSocket client by hand, and a handler that keeps a log.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod server;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
