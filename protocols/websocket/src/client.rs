@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use switchboard::{Context, Failure, Input};
 
+use crate::deflate::Offer;
 use crate::frame::{self, Header, OpCode, UnmaskedMessage};
 use crate::handshake::{AcceptKey, Answer, AnswerError, AnswerReader, Connect, Refusing};
 use crate::state::{LARGE, Phase, State};
@@ -84,6 +85,7 @@ impl<H: Handler> WebSocket<H> {
     pub(crate) fn ask(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let Phase::Opening(opening) = &mut self.state.phase else { return Ok(()) };
         let Some(asking) = opening.asking.as_mut().filter(|asking| asking.accept.is_none()) else { return Ok(()) };
+        asking.connect.compression = self.state.settings.compression.as_ref().map(Offer::new);
         let mut nonce = [0; 16];
         cx.random(&mut nonce);
         if let Some(out) = cx.send_buffer() {
@@ -104,6 +106,8 @@ impl<H: Handler> WebSocket<H> {
             let Some(answer) = read.map_err(AnswerError::into_failure)? else { return Ok(()) };
             if answer.status() == 101 {
                 answer.check(connect, *accept).map_err(AnswerError::into_failure)?;
+                let agreed = answer.compression(connect).map_err(AnswerError::into_failure)?;
+                self.state.begin_compression(agreed);
                 return self.on_accepted(cx, input, &answer);
             }
             *refusing = Some(Refusing::new(&answer, hold(cx, settings.max_refusal)));

@@ -159,6 +159,7 @@ mod message;
 mod opening;
 mod peer;
 pub mod proxy;
+mod receiving;
 mod settings;
 mod state;
 pub mod utf8;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use switchboard::{Context, Failure, Input, Message, Protocol};
 
-use crate::deflate::{self, Codec, Parameters};
+use crate::deflate::{self, Parameters};
 use crate::handshake::{self, Accept, AcceptKey, Answer, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
 use crate::{Handler, Peer, Settings, WebSocket, extensions};
@@ -63,9 +63,7 @@ impl<H: Handler> WebSocket<H> {
         match accept.write(request, key, out) {
             Ok(()) => {
                 self.state.phase = Phase::Open;
-                let agreed = accept.compression.zip(self.state.settings.compression);
-                self.state.codec = agreed
-                    .map(|(parameters, compression)| Box::new(Codec::new(self.state.role, &parameters, &compression)));
+                self.state.begin_compression(accept.compression);
             }
             Err(error) => return Err(self.misanswered(cx, error, request)),
         }

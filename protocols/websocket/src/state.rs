@@ -11,7 +11,7 @@ use crate::Settings;
 use crate::assembly::Assembly;
 use crate::client::Asking;
 use crate::close::{self, CloseCode};
-use crate::deflate::{self, Codec};
+use crate::deflate::{self, Codec, Parameters};
 use crate::error::{ProtocolError, UsageError};
 use crate::frame::{self, Header, OpCode, Role};
 use crate::handshake::Scanner;
@@ -197,6 +197,12 @@ impl State {
         }
         deflate::keep_buffer(payload);
         compressed
+    }
+
+    /// The WebSocket stands, with this agreed on.
+    pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
+        let agreed = agreed.zip(self.settings.compression.as_ref());
+        self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role, &parameters, wishes)));
     }
 
     /// Declares that messages take `bytes` of memory, on top of what the connection's own compression takes.

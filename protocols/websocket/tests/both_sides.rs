@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Pair, Side, check_seeds};
 use switchboard::{CloseReason, Closing, EventLoop, Failure};
+use switchboard_websocket::deflate::{Compression, Memory, WindowBits};
 use switchboard_websocket::handshake::AnswerError;
 use switchboard_websocket::{
-    Accept, Answer, CloseCode, Closed, Connect, Handler, Message, Peer, Request, Response, WebSocket,
+    Accept, Answer, CloseCode, Closed, Connect, Handler, Message, Peer, Request, Response, Settings, WebSocket,
 };
 
 /// Sends messages, each when the echo of the one three before it has come, and closes after the last.
@@ -110,8 +111,25 @@ fn connect(url: &str) -> Connect {
 
 fn pair(conditions: Conditions, seed: u64) -> (Pair, Ends) {
     let ends = Ends::default();
-    let client = WebSocket::client(connect("ws://a:7000/"), Talker::new(seed, 20_000, &ends));
-    (Pair::with(conditions, seed, client, WebSocket::server(Echo(Rc::clone(&ends)))), ends)
+    let [client, server] = [seed / 2, seed / 3].map(|seed| Rc::new(settings(seed)));
+    let talker = Talker::new(seed, 20_000, &ends);
+    let client = WebSocket::client_with_settings(connect("ws://a:7000/"), talker, &client);
+    (Pair::with(conditions, seed, client, WebSocket::with_settings(Echo(Rc::clone(&ends)), &server)), ends)
+}
+
+/// With compression of some kind, more often than not.
+fn settings(seed: u64) -> Settings {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut memory = || if random.bool() { Memory::Shared } else { Memory::Dedicated };
+    let (compressor, decompressor) = (memory(), memory());
+    let mut window = || WindowBits::new(random.u8(8..=15)).unwrap();
+    let (window_bits, peer_window_bits) = (window(), window());
+    let (level, threshold) = (random.u8(..10), random.usize(..200));
+    let compression = Compression { compressor, decompressor, window_bits, peer_window_bits, level, threshold };
+    Settings {
+        compression: random.choice([None, Some(compression), Some(compression)]).unwrap(),
+        ..Settings::default()
+    }
 }
 
 const ENDS: [&str; 2] = [r#"client (1000, "done", false, true) after 20"#, r#"server (1000, "done", true, true)"#];

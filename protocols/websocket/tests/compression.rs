@@ -2,14 +2,17 @@
 
 mod common;
 
+use common::server::{Server, URL};
 use common::{Client, SWITCHING, UPGRADE, close, close_payload};
 use switchboard::Limits;
-use switchboard_websocket::deflate::{Compression, Deflater, InflateError, Inflater, Memory, WindowBits};
+use switchboard_websocket::deflate::{
+    Compression, Deflater, InflateError, Inflater, Memory, NegotiationError, WindowBits,
+};
 use switchboard_websocket::error::{MessageLimit, ProtocolError};
 use switchboard_websocket::frame::{FrameError, Header, OpCode, Receiver, Role, parse};
-use switchboard_websocket::handshake::HandshakeError;
+use switchboard_websocket::handshake::{AnswerError, HandshakeError};
 use switchboard_websocket::utf8::InvalidUtf8;
-use switchboard_websocket::{Settings, extensions, mask};
+use switchboard_websocket::{Connect, Settings, extensions, mask};
 
 const KEY: mask::Key = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -280,6 +283,57 @@ fn memory() {
         assert!(matches!(client.error::<MessageLimit>(), MessageLimit::Size { .. }));
         assert!(most <= (1 << 20) + Inflater::MOST_MEMORY + 2048, "{most}");
     }
+}
+
+/// What a client offers, and what it makes of the answer.
+#[test]
+fn as_a_client() {
+    let asked = |compression| {
+        let server = Server::asked_by(Connect::to(URL).unwrap(), settings(compression), Limits::default());
+        let switching = server.switching.clone();
+        (server, move |chosen: &str| {
+            switching.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {chosen}\r\n\r\n"))
+        })
+    };
+    for (compression, chosen, expected) in [
+        (
+            SHARED,
+            "permessage-deflate",
+            AnswerError::Compression(NegotiationError::Ignored("server_no_context_takeover")),
+        ),
+        (DEDICATED, "permessage-deflate; mystery", AnswerError::Compression(NegotiationError::UnknownParameter)),
+        (DEDICATED, "x-other", AnswerError::Compression(NegotiationError::NotOffered)),
+        (DEDICATED, "permessage-deflate;", AnswerError::BadExtensions(extensions::Malformed)),
+    ] {
+        let (mut server, answer) = asked(compression);
+        server.feed(answer(chosen));
+        assert_eq!(server.error(), expected);
+    }
+
+    let (mut server, answer) = asked(DEDICATED);
+    let hello = deflate(&mut Deflater::new(WindowBits::MAX, 6), b"Hello, hello, hello, hello");
+    let header = Header { fin: true, compressed: true, opcode: OpCode::Text, mask: None, payload: hello.len() as u64 };
+    server.feed([answer("permessage-deflate; client_max_window_bits=8").as_bytes(), &header.encode(), &hello].concat());
+    assert_eq!(server.take_log(), ["open", "text Hello, hello, hello, hello"]);
+    let bytes = server.harness.take_sent();
+    let receiver = Receiver { role: Role::Server, in_message: false, compression: true };
+    let (header, start) = parse(&bytes, receiver).unwrap().unwrap();
+    assert!(header.compressed);
+    let mut payload = bytes[start..].to_vec();
+    mask::apply(&mut payload, header.mask.unwrap());
+    let echoed = Inflater::new().message(&payload, 100);
+    assert_eq!(echoed.as_deref(), Ok(&b"Hello, hello, hello, hello"[..]));
+
+    // Nothing was agreed on with a server that knows no compression.
+    let mut server = Server::open_with(settings(DEDICATED));
+    server.feed([&header_of_compressed(&hello)[..], &hello].concat());
+    assert!(server.close_reason().contains("reserved bits"));
+}
+
+fn header_of_compressed(payload: &[u8]) -> Vec<u8> {
+    let header =
+        Header { fin: true, compressed: true, opcode: OpCode::Binary, mask: None, payload: payload.len() as u64 };
+    header.encode().to_vec()
 }
 
 /// Without memory for a decompressor there is none.

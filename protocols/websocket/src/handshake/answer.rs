@@ -5,6 +5,9 @@ use std::str;
 use switchboard::{Failure, Input};
 use thiserror::Error;
 
+use crate::deflate::{NegotiationError, Parameters};
+use crate::extensions;
+
 use super::{AcceptKey, Connect, HandshakeError, Refusal, Scanner};
 
 /// The head of an HTTP/1 answer that has arrived whole.
@@ -101,15 +104,24 @@ impl<'a> Answer<'a> {
         if accepts.next().map(<[u8]>::trim_ascii) != Some(accept.as_bytes()) || accepts.next().is_some() {
             return Err(AnswerError::BadAccept);
         }
-        if let Some(extension) = self.header_list("sec-websocket-extensions").next() {
-            return Err(AnswerError::Extension(String::from_utf8_lossy(extension).into_owned()));
-        }
+        self.compression(connect)?;
         let mut chosen = self.header_values("sec-websocket-protocol");
         match (chosen.next(), chosen.next()) {
             (None, _) => Ok(()),
             (Some(name), None) if connect.subprotocols().any(|offered| offered.as_bytes() == name) => Ok(()),
             (Some(name), _) => Err(AnswerError::Subprotocol(String::from_utf8_lossy(name).into_owned())),
         }
+    }
+
+    /// What was agreed on, of what `connect` offers. No other extension is offered.
+    pub(crate) fn compression(&self, connect: &Connect) -> Result<Option<Parameters>, AnswerError> {
+        let Some(offer) = &connect.compression else {
+            let chosen = self.header_list("sec-websocket-extensions").next();
+            let name = chosen.map(|extension| String::from_utf8_lossy(extension).into_owned());
+            return name.map_or(Ok(None), |name| Err(AnswerError::Extension(name)));
+        };
+        let chosen = extensions::parse(self.header_values("sec-websocket-extensions"))?;
+        Ok(offer.check(&chosen)?)
     }
 }
 
@@ -155,6 +167,12 @@ pub enum AnswerError {
     /// An extension that was not offered.
     #[error("the server chose the extension {0:?}, which was not offered (RFC 6455 §4.1)")]
     Extension(String),
+    /// Extensions that are no list of extensions.
+    #[error(transparent)]
+    BadExtensions(#[from] extensions::Malformed),
+    /// An answer to the compression offered that does not fit.
+    #[error(transparent)]
+    Compression(#[from] NegotiationError),
     /// A subprotocol that was not offered, or several.
     #[error("the server chose the subprotocol {0:?}, which was not offered, or several (RFC 6455 §4.1)")]
     Subprotocol(String),

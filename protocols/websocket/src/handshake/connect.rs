@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use base64::Engine;
 use thiserror::Error;
 
+use crate::deflate::Offer;
+
 use super::response::{Headers, field};
 use super::{AcceptKey, BASE64, InvalidAnswer, Url, UrlError, is_token};
 
@@ -26,6 +28,8 @@ pub struct Connect {
     subprotocols: Vec<Cow<'static, str>>,
     origin: Option<Cow<'static, str>>,
     headers: Headers,
+    /// What the connection's settings have it offer.
+    pub(crate) compression: Option<Offer>,
 }
 
 impl Connect {
@@ -49,7 +53,9 @@ impl Connect {
         match (url.is_secure(), secure) {
             (true, false) => Err(UrlError::NeedsTls),
             (false, true) => Err(UrlError::NotTls),
-            _ => Ok(Self { url, subprotocols: Vec::new(), origin: None, headers: Headers::default() }),
+            _ => {
+                Ok(Self { url, subprotocols: Vec::new(), origin: None, headers: Headers::default(), compression: None })
+            }
         }
     }
 
@@ -127,6 +133,9 @@ impl Connect {
         }
         if !self.subprotocols.is_empty() {
             field(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+        }
+        if let Some(offer) = &self.compression {
+            field(out, "Sec-WebSocket-Extensions", offer.to_string().as_bytes());
         }
         self.headers.write(out);
         out.extend_from_slice(b"\r\n");
