@@ -8,4 +8,4 @@ mod server;
 
 pub use frame::frame;
 pub use handshake::handshake;
-pub use server::websocket_server;
+pub use server::{websocket_client, websocket_server};
