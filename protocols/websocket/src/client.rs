@@ -115,12 +115,7 @@ impl<H: Handler> WebSocket<H> {
     }
 
     /// The server has accepted.
-    fn on_accepted(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut Input<'_>,
-        answer: &Answer<'_>,
-    ) -> Result<(), Failure> {
+    fn on_accepted(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, answer: &Answer<'_>) -> Result<(), Failure> {
         let posts = match std::mem::replace(&mut self.state.phase, Phase::Open) {
             Phase::Opening(opening) => opening.posts,
             _ => Vec::new(),

@@ -33,8 +33,8 @@ pub(crate) use refusal::Refusing;
 pub use request::Request;
 pub(crate) use response::field;
 pub use response::{Accept, InvalidAnswer, Response};
-pub(crate) use url::{bracketed, is_name};
 pub use url::{Url, UrlError};
+pub(crate) use url::{bracketed, is_name};
 
 /// What is appended to a client's key before it is hashed (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -44,7 +44,8 @@ const VERSION: &[u8] = b"13";
 
 /// Padding is required; bits behind the sixteenth byte are not looked at, as RFC 4648 §3.5 allows: some clients make up
 /// their keys as 22 random characters.
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+pub(crate) const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// The peer's opening handshake can't be accepted. It is answered with [`status`](Self::status), and closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -1,4 +1,5 @@
 //! An open WebSocket from the client's side: masks, messages, control frames, and the end.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "what must not fail in a test may panic")]
 
 mod common;
 
@@ -8,12 +9,12 @@ use std::time::Duration;
 use common::server::{Server, client_frames, plain, plain_text};
 use common::{close_frame, close_payload, text_frame};
 use switchboard::Bytes;
+use switchboard_heartbeat::PeerSilent;
 use switchboard_websocket::close::ClosePayloadError;
 use switchboard_websocket::error::{MessageLimit, ProtocolError};
 use switchboard_websocket::frame::{FrameError, OpCode};
 use switchboard_websocket::utf8::InvalidUtf8;
 use switchboard_websocket::{CloseCode, Post, Settings};
-use switchboard_heartbeat::PeerSilent;
 
 /// The error that the connection ended with.
 fn error<E: std::error::Error + Clone + 'static>(server: &mut Server) -> E {
@@ -42,10 +43,8 @@ fn every_frame_has_a_key_of_its_own() {
         keys.iter().map(|key| u32::from_be_bytes(*key)).reduce(combine).expect("there are some")
     };
     assert_eq!((bits(|a, b| a & b), bits(|a, b| a | b)), (0, u32::MAX));
-    let steps: BTreeSet<u32> = keys
-        .windows(2)
-        .map(|pair| u32::from_be_bytes(pair[1]).wrapping_sub(u32::from_be_bytes(pair[0])))
-        .collect();
+    let steps: BTreeSet<u32> =
+        keys.windows(2).map(|pair| u32::from_be_bytes(pair[1]).wrapping_sub(u32::from_be_bytes(pair[0]))).collect();
     assert!(steps.len() > 1990);
 }
 

@@ -1,4 +1,5 @@
 //! Tunnels through an HTTP proxy.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod common;
 
@@ -67,7 +68,9 @@ fn the_request() {
          Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
         "the example of RFC 7617 §2"
     );
-    assert!(request(Tunnel::to("10.0.0.1", 1).unwrap().credentials("\u{fc}", "a:b").unwrap()).contains("Basic w7w6YTpi"));
+    assert!(
+        request(Tunnel::to("10.0.0.1", 1).unwrap().credentials("\u{fc}", "a:b").unwrap()).contains("Basic w7w6YTpi")
+    );
     for host in ["", "a b", "a:1", "a\r\nX: 1", "[::1]", "a/b", "u@a"] {
         assert_eq!(Tunnel::to(host, 1).err(), Some(InvalidTunnel::Host(host.into())));
     }

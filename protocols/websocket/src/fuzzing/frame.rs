@@ -3,8 +3,8 @@
 use super::naive::{self, Naive};
 use crate::close::{self, CloseCode};
 use crate::frame::{
-    FrameError, Header, OpCode, Receiver, Role, UnmaskedMessage, WholeMessage, parse, whole_message, whole_unmasked_message,
-    write_unmasked,
+    FrameError, Header, OpCode, Receiver, Role, UnmaskedMessage, WholeMessage, parse, whole_message,
+    whole_unmasked_message, write_unmasked,
 };
 use crate::{mask, utf8};
 

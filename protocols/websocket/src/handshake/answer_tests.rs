@@ -3,7 +3,8 @@ use super::*;
 const CONNECT: &str = "ws://server.example.com/chat";
 /// What answers the nonce of RFC 6455 §1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-const GOOD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+const GOOD: &str =
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 
 fn check_as(connect: &Connect, head: &str) -> Result<(), AnswerError> {
     let accept = connect.write(*b"the sample nonce", &mut Vec::new()).unwrap();
@@ -24,7 +25,10 @@ fn fields(fields: &str) -> Result<(), AnswerError> {
 fn answers_that_open_a_websocket() {
     assert_eq!(fields(GOOD), Ok(()));
     assert_eq!(fields(&GOOD.to_ascii_lowercase().replace("s3pplmbitxaq9kygzzhzrbk+xoo=", ACCEPT)), Ok(()));
-    assert_eq!(fields(&GOOD.replace("websocket\r", "WebSocket\r").replace(": Upgrade", ": keep-alive, UPGRADE")), Ok(()));
+    assert_eq!(
+        fields(&GOOD.replace("websocket\r", "WebSocket\r").replace(": Upgrade", ": keep-alive, UPGRADE")),
+        Ok(())
+    );
     assert_eq!(fields(&format!("Server: x\r\n{GOOD}Set-Cookie: a\r\nSec-WebSocket-Extensions: \r\n")), Ok(()));
     assert_eq!(check(&format!("HTTP/1.1 101\r\n{GOOD}\r\n")), Ok(()), "the reason phrase may be missing");
 }

@@ -1,4 +1,5 @@
 //! A WebSocket server by hand, for clients under test.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -121,7 +122,9 @@ impl Server {
 
     pub fn error(&mut self) -> AnswerError {
         match self.harness.close_reason().expect("it has closed") {
-            CloseReason::Failure(failure) => failure.error().downcast_ref::<AnswerError>().expect("of the answer").clone(),
+            CloseReason::Failure(failure) => {
+                failure.error().downcast_ref::<AnswerError>().expect("of the answer").clone()
+            }
             reason => panic!("no failure: {reason}"),
         }
     }

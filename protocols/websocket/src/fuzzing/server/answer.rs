@@ -58,8 +58,8 @@ fn read_status(line: &[u8]) -> Option<(u8, u16)> {
         return None;
     };
     let (digits, reason) = digits.split_first_chunk::<3>()?;
-    let status = digits.iter().try_fold(0, |status, digit| {
-        digit.is_ascii_digit().then(|| 10 * status + u16::from(digit - b'0'))
-    })?;
+    let status = digits
+        .iter()
+        .try_fold(0, |status, digit| digit.is_ascii_digit().then(|| 10 * status + u16::from(digit - b'0')))?;
     (reason.is_empty() || reason[0] == b' ').then_some((*minor, status))
 }
