@@ -1,10 +1,12 @@
 //! Why a WebSocket fails, one enum for each who may be to blame.
 //!
-//! The opening handshake has its own, [`HandshakeError`](crate::handshake::HandshakeError) and
-//! [`InvalidAnswer`](crate::handshake::InvalidAnswer), and so has the heartbeat,
+//! The opening handshake has its own: on a server [`HandshakeError`](crate::handshake::HandshakeError) and
+//! [`InvalidAnswer`](crate::handshake::InvalidAnswer), on a client [`AnswerError`](crate::handshake::AnswerError) and
+//! [`InvalidConnect`](crate::handshake::InvalidConnect). So has the heartbeat,
 //! [`PeerSilent`](switchboard_heartbeat::PeerSilent). What ends an open WebSocket reaches
 //! [`Handler::on_close`](crate::Handler::on_close) as [`Closed::cause`](crate::Closed::cause), where `downcast_ref` tells
-//! them apart. A connection whose opening handshake failed was never open to its handler: its error is the
+//! them apart. A connection whose opening handshake failed was never open to its handler: a client's is told by
+//! [`Handler::on_failed`](crate::Handler::on_failed), a server's is not. Its error is the
 //! [`CloseReason`](switchboard::CloseReason) that a [`Layer`](switchboard::Layer) around it is told.
 
 use std::time::Duration;

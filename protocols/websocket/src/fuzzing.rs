@@ -13,4 +13,4 @@ pub use frame::frame;
 pub use handshake::handshake;
 #[cfg(test)]
 pub(crate) use inflate::naive_inflate;
-pub use server::websocket_server;
+pub use server::{websocket_client, websocket_server};

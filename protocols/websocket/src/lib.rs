@@ -1,4 +1,4 @@
-//! RFC 6455 WebSocket for the [Switchboard](switchboard) runtime: the server role, strictly, on the runtime's public
+//! RFC 6455 WebSocket for the [Switchboard](switchboard) runtime: server and client, strictly, on the runtime's public
 //! interface alone.
 //!
 //! An application is a [`Handler`], or a closure by [`message_fn`]; [`WebSocket`] is the protocol around it, one value a
@@ -40,9 +40,22 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # The client
+//!
+//! The same [`Handler`] is a client's: [`WebSocket::client`] is a protocol for
+//! [`EventLoop::connect`](switchboard::EventLoop::connect), with a [`Connect`] that says where to and with what. The answer
+//! is checked to the letter; a redirect, any other status (with its header fields and the beginning of its body) and an
+//! answer that breaks a rule are the [`AnswerError`](handshake::AnswerError) that [`Handler::on_failed`] is told. Each
+//! frame is masked by a key of its own out of the loop's cryptographically strong generator (RFC 6455 §10.3), for which
+//! what is sent is copied once, shared or not. At the end the server closes the connection first (RFC 6455 §7.1.1), and
+//! the client waits for that.
+//!
+//! Through an HTTP proxy it goes by a [`Tunnel`](proxy::Tunnel), as any protocol can. `wss://` is a WebSocket inside a TLS
+//! layer, which this crate does not have; [`Connect::over_tls`] is for those who do.
+//!
 //! # What a connection does by itself
 //!
-//! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the same port goes to
+//! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the server's port goes to
 //!   [`Handler::on_http`].
 //! * **Messages**: one that lies whole in what was read is handed on where it lies, without a copy and without an
 //!   allocation. One that does not is put together in a buffer of its own, which grows with what has arrived (never by
@@ -129,16 +142,19 @@
 //! | 1001 | the loop drains ([`Handler::on_shutdown`]) | |
 //! | nothing | it was silent too long | [`PeerSilent`](switchboard_heartbeat::PeerSilent) |
 //! | an HTTP status | the opening handshake failed | [`handshake::HandshakeError`], [`handshake::InvalidAnswer`] |
+//! | nothing | a server's answer opens no WebSocket | [`handshake::AnswerError`] |
+//! | nothing | a proxy opens no tunnel | [`proxy::ProxyError`] |
 //!
-//! A handler is told how its WebSocket ended ([`Handler::on_close`]) if it was told that it had begun: an opening
-//! handshake that failed is the connection's [`CloseReason`](switchboard::CloseReason), for the layers around it.
+//! A handler is told how its WebSocket ended ([`Handler::on_close`]) if it was told that it had begun. An opening
+//! handshake that failed is told to a client's handler ([`Handler::on_failed`]), and on a server is the connection's
+//! [`CloseReason`](switchboard::CloseReason), for the layers around it.
 //!
 //! # The pure parts
 //!
 //! [`frame`], [`mask`], [`utf8`], [`close`](mod@close), [`handshake`], [`extensions`] and [`deflate`] know no connection
 //! and no loop: bytes in, values out, for tools and tests of your own.
 //!
-//! Not here yet: the client role, messages in pieces.
+//! Not here yet: messages in pieces, a client that connects again by itself.
 
 #![forbid(unsafe_code)]
 

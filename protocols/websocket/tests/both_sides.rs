@@ -1,5 +1,7 @@
 //! The client and the server of this crate on one link, under everything that a network does; and the client with
 //! `tungstenite` as its server, on a real socket.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+#![allow(clippy::result_large_err, reason = "tungstenite's callbacks have such errors")]
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,5 @@
 //! The client's opening handshake: what is sent, what is accepted, and every way in which it fails.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Whole conversations under every way in which they can reach a WebSocket client.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod common;
 

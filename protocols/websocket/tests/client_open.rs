@@ -1,4 +1,5 @@
 //! An open WebSocket from the client's side: masks, messages, control frames, and the end.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "what must not fail in a test may panic")]
 
 mod common;
 

@@ -97,6 +97,19 @@ fn websocket_server() {
 }
 
 #[test]
+fn websocket_client() {
+    replay("websocket_client", fuzzing::websocket_client);
+    for seed in seeds("websocket_client") {
+        for end in 0..seed.len() {
+            fuzzing::websocket_client(&seed[..end]);
+        }
+        for bit in (0..8 * seed.len().min(60)).step_by(7) {
+            fuzzing::websocket_client(&flipped(&seed, bit));
+        }
+    }
+}
+
+#[test]
 fn frames_at_random() {
     let mut random = fastrand::Rng::with_seed(1);
     let likely = [0x00, 0x01, 0x81, 0x82, 0x80, 0x88, 0x89, 0x8a, 0x7e, 0x7f, 0xfe, 0xff, 0x85, 0x82, 0x03, 0xe8];
@@ -126,5 +139,6 @@ fn connections_at_random() {
         let length = random.usize(..60);
         let data: Vec<u8> = (0..length).map(|_| if random.bool() { random.u8(..16) } else { random.u8(..) }).collect();
         fuzzing::websocket_server(&data);
+        fuzzing::websocket_client(&data);
     }
 }

@@ -1,4 +1,5 @@
 //! Tunnels through an HTTP proxy.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A WebSocket server by hand, for clients under test.
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
