@@ -202,15 +202,19 @@ fn the_shorter_way_finds_nothing_that_is_not_there() {
             for length in lengths {
                 let mut bytes = [&[first, second][..], &length, &KEY].concat();
                 bytes.resize(400, 0);
-                let expected = match parse(&bytes, SERVER) {
+                let expected = |receiver| match parse(&bytes, receiver) {
                     Ok(Some((header, start))) if header.fin && !header.opcode.is_control() => {
                         let end = start + usize::try_from(header.payload).unwrap();
-                        let whole = WholeMessage { opcode: header.opcode, key: header.mask.unwrap(), start, end };
-                        (end <= bytes.len()).then_some(whole)
+                        let key = header.mask.unwrap_or_default();
+                        (end <= bytes.len()).then_some(WholeMessage { opcode: header.opcode, key, start, end })
                     }
                     _ => None,
                 };
-                assert_eq!(whole_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
+                assert_eq!(whole_message(&bytes), expected(SERVER), "{:x?}", &bytes[..MAX_HEADER]);
+                let unmasked = |WholeMessage { opcode, start, end, .. }| UnmaskedMessage { opcode, start, end };
+                let client = Receiver { role: Role::Client, in_message: false };
+                let expected = expected(client).map(unmasked);
+                assert_eq!(whole_unmasked_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
             }
         }
     }

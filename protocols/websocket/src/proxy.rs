@@ -18,7 +18,8 @@ const MAX_HEADERS: usize = 100;
 ///
 /// It is a protocol for a connection to the *proxy*. What it is given to carry is told nothing before the tunnel stands,
 /// and has a connection like any other then; if there is none, its [`on_close`](Protocol::on_close) says why. Messages
-/// posted before are posted to it again then, in their order.
+/// posted before are posted to it again then, in their order; behind those that are posted in the very turn of the loop
+/// in which the tunnel comes to stand.
 ///
 /// ```
 /// use switchboard::EventLoop;
