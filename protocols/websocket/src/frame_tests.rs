@@ -212,7 +212,7 @@ fn the_shorter_way_finds_nothing_that_is_not_there() {
                 };
                 assert_eq!(whole_message(&bytes), expected(SERVER), "{:x?}", &bytes[..MAX_HEADER]);
                 let unmasked = |WholeMessage { opcode, start, end, .. }| UnmaskedMessage { opcode, start, end };
-                let client = Receiver { role: Role::Client, in_message: false };
+                let client = Receiver { role: Role::Client, in_message: false, compression: false };
                 let expected = expected(client).map(unmasked);
                 assert_eq!(whole_unmasked_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
             }
