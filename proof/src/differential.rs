@@ -159,7 +159,7 @@ fn ours(frames: &[u8], size: usize) -> Reading {
 
 /// The frames that a server sent, close frames left out.
 fn events(mut sent: &[u8]) -> Vec<(OpCode, Vec<u8>)> {
-    let client = Receiver { role: Role::Client, in_message: false };
+    let client = Receiver { role: Role::Client, in_message: false, compression: false };
     let mut events = Vec::new();
     while let Some((header, start)) = parse(sent, client).expect("a valid frame") {
         let end = start + usize::try_from(header.payload).expect("a length that fits");

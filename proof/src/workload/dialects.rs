@@ -102,7 +102,8 @@ impl WebSocket {
     fn frame(&mut self, fin: bool, opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
         self.masked = self.masked.wrapping_mul(0x9e37_79b9).wrapping_add(1);
         let key = self.masked.to_be_bytes();
-        out.extend(&*Header { fin, opcode, mask: Some(key), payload: payload.len() as u64 }.encode());
+        let header = Header { fin, compressed: false, opcode, mask: Some(key), payload: payload.len() as u64 };
+        out.extend(&*header.encode());
         let start = out.len();
         out.extend(payload);
         mask::apply(&mut out[start..], key);
@@ -165,7 +166,7 @@ impl Dialect for WebSocket {
             input.take_all();
             return;
         }
-        let receiver = Receiver { role: Role::Client, in_message: false };
+        let receiver = Receiver { role: Role::Client, in_message: false, compression: false };
         while let Some((header, start)) = parse(input, receiver).expect("a frame of a server") {
             let end = start + usize::try_from(header.payload).expect("a frame that fits");
             if input.len() < end {

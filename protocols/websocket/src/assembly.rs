@@ -1,5 +1,8 @@
 //! A message that did not arrive whole in one frame and one read.
 
+use switchboard::LimitExceeded;
+
+use crate::deflate::{Incoming, InflateError, Inflater};
 use crate::frame::{Header, OpCode};
 use crate::mask::{self, Key};
 use crate::utf8::{Decoder, InvalidUtf8};
@@ -11,8 +14,12 @@ use crate::{Message, Settings, error::MessageLimit};
 #[derive(Debug)]
 pub(crate) struct Assembly {
     content: Content,
-    /// Bytes of payload that have arrived, those of a character not complete yet included.
+    /// The message is compressed.
+    incoming: Option<Incoming>,
+    /// Bytes of payload that have arrived.
     size: usize,
+    /// Bytes of the message, those of a character not complete yet included: as many, if it is not compressed.
+    plain: usize,
     /// Bytes of the present frame's payload that have not arrived.
     left: usize,
     /// The present frame's masking key, turned to the next byte.
@@ -22,6 +29,22 @@ pub(crate) struct Assembly {
     fragments: u32,
 }
 
+/// Why a part of a message is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Text(InvalidUtf8),
+    Compressed(InflateError),
+    Limit(MessageLimit),
+    /// The loop has no memory left for it.
+    Memory(LimitExceeded),
+}
+
+impl From<InflateError> for Refusal {
+    fn from(error: InflateError) -> Self {
+        Self::Compressed(error)
+    }
+}
+
 #[derive(Debug)]
 enum Content {
     Text(String, Decoder),
@@ -29,21 +52,23 @@ enum Content {
 }
 
 impl Assembly {
-    /// A message that begins with a frame of this opcode.
-    pub(crate) fn new(opcode: OpCode) -> Self {
+    /// A message that begins with a frame of this opcode, with what decompresses it.
+    pub(crate) fn new(opcode: OpCode, incoming: Option<Incoming>) -> Self {
         let content = match opcode {
             OpCode::Text => Content::Text(String::new(), Decoder::new()),
             _ => Content::Binary(Vec::new()),
         };
-        Self { content, size: 0, left: 0, key: [0; 4], fin: false, fragments: 0 }
+        Self { content, incoming, size: 0, plain: 0, left: 0, key: [0; 4], fin: false, fragments: 0 }
     }
 
     /// The next frame of the message begins; its payload is to be [absorbed](Self::absorb).
     pub(crate) fn begin_frame(&mut self, header: Header, settings: &Settings) -> Result<(), MessageLimit> {
         let size = header.payload.saturating_add(self.size as u64);
         let limit = settings.max_message;
+        // At worst, compression makes nine bits of eight.
+        let most = if self.incoming.is_some() { limit.saturating_add(limit / 8 + 64) } else { limit };
         let left = match usize::try_from(header.payload) {
-            Ok(left) if size <= limit as u64 => left,
+            Ok(left) if size <= most as u64 => left,
             _ => return Err(MessageLimit::Size { size, limit }),
         };
         if self.fragments == settings.max_fragments {
@@ -71,18 +96,36 @@ impl Assembly {
 
     /// Bytes of memory it takes.
     pub(crate) fn capacity(&self) -> usize {
+        self.inflater() + self.buffer()
+    }
+
+    /// The same for its decompressor alone.
+    fn inflater(&self) -> usize {
+        if self.incoming.is_some() { Inflater::MOST_MEMORY } else { 0 }
+    }
+
+    fn buffer(&self) -> usize {
         match &self.content {
             Content::Text(text, _) => text.capacity(),
             Content::Binary(bytes) => bytes.capacity(),
         }
     }
 
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    /// The decompressor, once the message [is complete](Self::is_complete).
+    pub(crate) fn take_incoming(&mut self) -> Option<Incoming> {
+        self.incoming.take()
+    }
+
     /// The capacity to [grow](Self::grow) to before `more` bytes are absorbed, if it must grow: at least twice what it
     /// was, but no more than the message can have.
     pub(crate) fn capacity_for(&self, more: usize, settings: &Settings) -> Option<usize> {
-        let needed = self.size + more;
-        let most = if self.fin { self.size + self.left } else { settings.max_message };
-        (self.capacity() < needed).then(|| needed.max((2 * self.capacity()).min(most)))
+        let needed = self.plain + more;
+        let most = if self.fin && !self.is_compressed() { self.plain + self.left } else { settings.max_message };
+        (self.buffer() < needed).then(|| needed.max((2 * self.buffer()).min(most)))
     }
 
     /// Makes it hold `capacity` bytes.
@@ -95,17 +138,54 @@ impl Assembly {
 
     /// Takes the next `payload.len()` (at most [`left`](Self::left)) bytes of the present frame, as they came.
     pub(crate) fn absorb(&mut self, payload: &mut [u8]) -> Result<(), InvalidUtf8> {
-        mask::apply(payload, self.key);
-        self.key = mask::advance(self.key, payload.len());
+        self.unmask(payload);
+        self.add(payload)
+    }
+
+    /// The same of a compressed message. It grows by what comes out, after `hold` has agreed to the capacity it will
+    /// have then.
+    pub(crate) fn inflate(
+        &mut self,
+        payload: &mut [u8],
+        settings: &Settings,
+        hold: &mut dyn FnMut(usize) -> Result<(), LimitExceeded>,
+    ) -> Result<(), Refusal> {
+        self.unmask(payload);
+        let Some(mut incoming) = self.incoming.take() else { return self.add(payload).map_err(Refusal::Text) };
+        let inflated = incoming.push(payload, &mut |piece| {
+            let (size, limit) = (self.plain + piece.len(), settings.max_message);
+            if size > limit {
+                return Err(Refusal::Limit(MessageLimit::Size { size: size as u64, limit }));
+            }
+            if let Some(capacity) = self.capacity_for(piece.len(), settings) {
+                hold(capacity + Inflater::MOST_MEMORY).map_err(Refusal::Memory)?;
+                self.grow(capacity);
+            }
+            self.add(piece).map_err(Refusal::Text)
+        });
+        self.incoming = Some(incoming);
+        inflated
+    }
+
+    fn unmask(&mut self, payload: &mut [u8]) {
+        if self.key != [0; 4] {
+            // A server's frames have none, which changes as much as one of zeros.
+            mask::apply(payload, self.key);
+            self.key = mask::advance(self.key, payload.len());
+        }
         self.size += payload.len();
         self.left -= payload.len();
+    }
+
+    fn add(&mut self, plain: &[u8]) -> Result<(), InvalidUtf8> {
+        self.plain += plain.len();
         match &mut self.content {
             Content::Text(text, decoder) => {
-                let piece = decoder.push(payload)?;
+                let piece = decoder.push(plain)?;
                 text.extend(piece.head);
                 text.push_str(piece.body);
             }
-            Content::Binary(bytes) => bytes.extend_from_slice(payload),
+            Content::Binary(bytes) => bytes.extend_from_slice(plain),
         }
         Ok(())
     }
@@ -125,7 +205,7 @@ mod tests {
     use super::*;
 
     fn header(opcode: OpCode, fin: bool, payload: u64) -> Header {
-        Header { fin, opcode, mask: Some([1, 2, 3, 4]), payload }
+        Header { fin, compressed: false, opcode, mask: Some([1, 2, 3, 4]), payload }
     }
 
     fn masked(plain: &[u8]) -> Vec<u8> {
@@ -150,7 +230,7 @@ mod tests {
         let settings = Settings::default();
         for cut in 0..=text.len() {
             let mut frames = [masked(&text.as_bytes()[..cut]), masked(&text.as_bytes()[cut..])];
-            let mut assembly = Assembly::new(OpCode::Text);
+            let mut assembly = Assembly::new(OpCode::Text, None);
             for (index, frame) in frames.iter_mut().enumerate() {
                 assembly.begin_frame(header(OpCode::Text, index == 1, frame.len() as u64), &settings).unwrap();
                 let middle = frame.len() / 2;
@@ -165,7 +245,7 @@ mod tests {
     #[test]
     fn memory_follows_what_has_arrived() {
         let settings = Settings::default();
-        let mut assembly = Assembly::new(OpCode::Binary);
+        let mut assembly = Assembly::new(OpCode::Binary, None);
         assembly.begin_frame(header(OpCode::Binary, true, 10_000_000), &settings).unwrap();
         assert_eq!(assembly.capacity(), 0, "nothing has arrived");
         let mut arrived = 0;
@@ -181,7 +261,7 @@ mod tests {
     #[test]
     fn limits() {
         let settings = Settings { max_message: 10, max_fragments: 3, ..Settings::default() };
-        let mut assembly = Assembly::new(OpCode::Binary);
+        let mut assembly = Assembly::new(OpCode::Binary, None);
         let too_big = |size| Err(MessageLimit::Size { size, limit: 10 });
         assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, 11), &settings), too_big(11));
         assert_eq!(

@@ -4,7 +4,7 @@ use switchboard::{CloseReason, Closing, Context, Failure, Input};
 
 use crate::close::{self, CloseCode};
 use crate::error::ProtocolError;
-use crate::frame::{self, OpCode, Receiver, Role};
+use crate::frame::{self, OpCode, Receiver};
 use crate::state::{Farewell, Phase};
 use crate::websocket::take_control;
 use crate::{Closed, Handler, WebSocket};
@@ -14,6 +14,7 @@ impl<H: Handler> WebSocket<H> {
     #[cold]
     pub(crate) fn on_other_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
         match self.state.phase {
+            Phase::Opening(_) if self.state.is_client() => return self.on_answer(cx, input),
             Phase::Opening(_) => return self.on_opening(cx, input),
             Phase::Open => return self.on_frames(cx, input),
             Phase::Closing(_) => while self.drop_frame(cx, input)? {},
@@ -35,7 +36,8 @@ impl<H: Handler> WebSocket<H> {
         if farewell.skip > 0 {
             return Ok(false);
         }
-        let receiver = Receiver { role: Role::Server, in_message: farewell.in_message };
+        let compression = self.state.codec.is_some();
+        let receiver = Receiver { role: self.state.role, in_message: farewell.in_message, compression };
         let Some((header, start)) = frame::parse(input, receiver).map_err(fail)? else { return Ok(false) };
         if header.opcode != OpCode::Close {
             input.take(start);
@@ -49,7 +51,9 @@ impl<H: Handler> WebSocket<H> {
         self.on_close_frame(cx, payload).map(|()| true)
     }
 
-    /// The peer's close frame: answered if it is the first, and then the connection ends (RFC 6455 §5.5.1, §7.1.1).
+    /// The peer's close frame: answered if it is the first, and then the connection ends (RFC 6455 §5.5.1, §7.1.1):
+    /// the server ends it, so that the client's port is free again at once; the client waits for that as long as for a
+    /// close frame.
     pub(crate) fn on_close_frame(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Result<(), Failure> {
         let (code, reason) = match close::parse(payload) {
             Ok(parsed) => parsed,
@@ -66,7 +70,11 @@ impl<H: Handler> WebSocket<H> {
             }
         };
         self.state.phase = Phase::Closed(Box::new(farewell));
-        cx.close();
+        if self.state.is_client() {
+            self.state.arm(cx, self.state.settings.close_timeout);
+        } else {
+            cx.close();
+        }
         Ok(())
     }
 
@@ -80,12 +88,13 @@ impl<H: Handler> WebSocket<H> {
         Ok(())
     }
 
-    /// Tells the handler how it ended, if it was ever told that it had begun.
+    /// Tells the handler how it ended, if it was ever told that it had begun, or had itself asked for it.
     pub(crate) fn say_closed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
         let waiting = if let Phase::Opening(opening) = &self.state.phase { opening.posts.len() as u64 } else { 0 };
         cx.count_undelivered(waiting + u64::from(self.state.unsent));
         let abnormal = Farewell::new(CloseCode::ABNORMAL, "");
         let farewell = match &self.state.phase {
+            Phase::Opening(_) | Phase::Answered if self.state.is_client() => return self.handler.on_failed(cx, cause),
             Phase::Opening(_) | Phase::Answered => return,
             Phase::Open => &abnormal,
             Phase::Closing(farewell) | Phase::Closed(farewell) => farewell,

@@ -1,10 +1,12 @@
 //! Why a WebSocket fails, one enum for each who may be to blame.
 //!
-//! The opening handshake has its own, [`HandshakeError`](crate::handshake::HandshakeError) and
-//! [`InvalidAnswer`](crate::handshake::InvalidAnswer), and so has the heartbeat,
+//! The opening handshake has its own: on a server [`HandshakeError`](crate::handshake::HandshakeError) and
+//! [`InvalidAnswer`](crate::handshake::InvalidAnswer), on a client [`AnswerError`](crate::handshake::AnswerError) and
+//! [`InvalidConnect`](crate::handshake::InvalidConnect). So has the heartbeat,
 //! [`PeerSilent`](switchboard_heartbeat::PeerSilent). What ends an open WebSocket reaches
 //! [`Handler::on_close`](crate::Handler::on_close) as [`Closed::cause`](crate::Closed::cause), where `downcast_ref` tells
-//! them apart. A connection whose opening handshake failed was never open to its handler: its error is the
+//! them apart. A connection whose opening handshake failed was never open to its handler: a client's is told by
+//! [`Handler::on_failed`](crate::Handler::on_failed), a server's is not. Its error is the
 //! [`CloseReason`](switchboard::CloseReason) that a [`Layer`](switchboard::Layer) around it is told.
 
 use std::time::Duration;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::close::{CloseCode, ClosePayloadError};
+use crate::deflate::InflateError;
 use crate::frame::FrameError;
 use crate::utf8::InvalidUtf8;
 
@@ -25,6 +28,9 @@ pub enum ProtocolError {
     /// A text message. It is answered with close code 1007.
     #[error(transparent)]
     Text(#[from] InvalidUtf8),
+    /// A compressed message. It is answered with close code 1007.
+    #[error(transparent)]
+    Compressed(#[from] InflateError),
     /// A close frame's payload. It is answered with close code 1002 or 1007.
     #[error(transparent)]
     Close(#[from] ClosePayloadError),
@@ -41,7 +47,9 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::Text(_) | Self::Close(ClosePayloadError::InvalidReason) => CloseCode::INVALID_PAYLOAD,
+            Self::Text(_) | Self::Compressed(_) | Self::Close(ClosePayloadError::InvalidReason) => {
+                CloseCode::INVALID_PAYLOAD
+            }
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

@@ -19,6 +19,9 @@ pub const MAX_HEADER: usize = 14;
 /// The longest payload of a control frame (RFC 6455 §5.5), in bytes.
 pub const MAX_CONTROL: u64 = 125;
 
+/// The first of the reserved bits in octet 0.
+const RSV1: u8 = 0x40;
+
 /// Which end of the connection this is. It decides who masks (RFC 6455 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -75,6 +78,8 @@ impl OpCode {
 pub struct Header {
     /// The last frame of its message.
     pub fin: bool,
+    /// The frame begins a compressed message: RSV1, as permessage-deflate defines it (RFC 7692 §6).
+    pub compressed: bool,
     /// What the frame is.
     pub opcode: OpCode,
     /// The masking key, on frames from a client.
@@ -90,13 +95,15 @@ pub struct Receiver {
     pub role: Role,
     /// A fragmented message has begun and not ended.
     pub in_message: bool,
+    /// permessage-deflate was negotiated: messages may be compressed.
+    pub compression: bool,
 }
 
 /// The peer sent a header that RFC 6455 forbids: the connection must be failed, with close code 1002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// RSV1, RSV2 or RSV3 is set, and no extension was negotiated that gives it a meaning.
+    /// RSV1, RSV2 or RSV3 is set, and no extension was negotiated that gives it a meaning on such a frame.
     #[error("reserved bits {0:#05b} are set, without an extension that defines them (RFC 6455 §5.2)")]
     ReservedBits(u8),
     /// An opcode nobody has defined.
@@ -156,7 +163,7 @@ pub fn parse(bytes: &[u8], receiver: Receiver) -> Result<Option<(Header, usize)>
         (true, None) => return Ok(None),
         (false, _) => (None, rest),
     };
-    let header = Header { fin: first & 0x80 != 0, opcode, mask, payload };
+    let header = Header { fin: first & 0x80 != 0, compressed: first & RSV1 != 0, opcode, mask, payload };
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
@@ -173,8 +180,8 @@ pub struct WholeMessage {
     pub end: usize,
 }
 
-/// Recognises a whole message at the beginning of `bytes`: a shorter way to what [`parse`] finds of a server's, between
-/// messages. `None` says nothing about `bytes` but that `parse` must look at them.
+/// Recognises a whole message, not a compressed one, at the beginning of `bytes`: a shorter way to what [`parse`] finds
+/// of a server's, between messages. `None` says nothing about `bytes` but that `parse` must look at them.
 #[inline(always)]
 #[must_use]
 pub fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
@@ -203,10 +210,42 @@ pub fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
     (end <= bytes.len()).then_some(WholeMessage { opcode, key, start, end })
 }
 
+/// A whole message in one unmasked frame: what nearly everything that comes to a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnmaskedMessage {
+    /// `Text` or `Binary`.
+    pub opcode: OpCode,
+    /// Bytes of the header.
+    pub start: usize,
+    /// Bytes of header and payload.
+    pub end: usize,
+}
+
+/// Recognises a whole message at the beginning of `bytes`: what [`whole_message`] is to a server, to a client.
+#[inline(always)]
+#[must_use]
+pub fn whole_unmasked_message(bytes: &[u8]) -> Option<UnmaskedMessage> {
+    let [first, second, ..] = *bytes else { return None };
+    let opcode = match first {
+        0x81 => OpCode::Text,
+        0x82 => OpCode::Binary,
+        _ => return None,
+    };
+    let (length, start): (usize, usize) = match second {
+        0..=0x7d => (usize::from(second), 2),
+        0x7e => (usize::try_from(length_16(*bytes[2..].first_chunk()?).ok()?).ok()?, 4),
+        0x7f => (usize::try_from(length_64(bytes.get(2..10)?).ok()??).ok()?, 10),
+        _ => return None,
+    };
+    let end = start.checked_add(length)?;
+    (end <= bytes.len()).then_some(UnmaskedMessage { opcode, start, end })
+}
+
 /// Octet 0: FIN, the reserved bits, the opcode, and whether such a frame may come now.
 #[inline]
 fn check_first(first: u8, receiver: Receiver) -> Result<OpCode, FrameError> {
-    if first & 0x70 != 0 {
+    let compressed = receiver.compression && first & 0x70 == RSV1 && matches!(first & 0x0f, 0x1 | 0x2);
+    if first & 0x70 != 0 && !compressed {
         return Err(FrameError::ReservedBits(first >> 4 & 0x7));
     }
     let Some(opcode) = OpCode::from_bits(first & 0x0f) else {
@@ -279,7 +318,7 @@ impl Header {
         debug_assert!(!self.opcode.is_control() || (self.fin && self.payload <= MAX_CONTROL));
         let mut header = HeaderBytes { bytes: [0; MAX_HEADER], len: 2 };
         let mask_bit = if self.mask.is_some() { 0x80 } else { 0 };
-        header.bytes[0] = if self.fin { 0x80 } else { 0 } | self.opcode as u8;
+        header.bytes[0] = if self.fin { 0x80 } else { 0 } | if self.compressed { RSV1 } else { 0 } | self.opcode as u8;
         match (u8::try_from(self.payload), u16::try_from(self.payload)) {
             (Ok(short @ 0..126), _) => header.bytes[1] = mask_bit | short,
             (_, Ok(medium)) => {
@@ -304,7 +343,10 @@ impl Header {
 pub fn write_unmasked(opcode: OpCode, payload: usize, out: &mut Vec<u8>) {
     match u8::try_from(payload) {
         Ok(short @ 0..126) => out.extend_from_slice(&[0x80 | opcode as u8, short]),
-        _ => out.extend_from_slice(&Header { fin: true, opcode, mask: None, payload: payload as u64 }.encode()),
+        _ => {
+            let header = Header { fin: true, compressed: false, opcode, mask: None, payload: payload as u64 };
+            out.extend_from_slice(&header.encode());
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 use super::FrameError::*;
 use super::*;
 
-const SERVER: Receiver = Receiver { role: Role::Server, in_message: false };
-const CLIENT: Receiver = Receiver { role: Role::Client, in_message: false };
+const SERVER: Receiver = Receiver { role: Role::Server, in_message: false, compression: false };
+const CLIENT: Receiver = Receiver { role: Role::Client, in_message: false, compression: false };
 const SERVER_IN_MESSAGE: Receiver = Receiver { in_message: true, ..SERVER };
 
 const KEY: Key = [0x37, 0xfa, 0x21, 0x3d];
 
 fn header(fin: bool, opcode: OpCode, payload: u64) -> Header {
-    Header { fin, opcode, mask: None, payload }
+    Header { fin, compressed: false, opcode, mask: None, payload }
 }
 
 #[test]
@@ -48,6 +48,25 @@ fn first_octet() {
     }
 }
 
+/// RFC 7692 §6: RSV1 on the first frame of a message, and on no other.
+#[test]
+fn first_octet_with_compression() {
+    for first in 0..=255u8 {
+        for plain in [SERVER, SERVER_IN_MESSAGE] {
+            let begins = matches!(first & 0x7f, 0x41 | 0x42);
+            let expected = if begins { first & !0x40 } else { first };
+            let receiver = Receiver { compression: true, ..plain };
+            assert_eq!(parse(&[first], receiver), parse(&[expected], plain), "{first:#x} {receiver:?}");
+        }
+    }
+    let receiver = Receiver { compression: true, ..CLIENT };
+    let compressed = Header { compressed: true, ..header(true, OpCode::Text, 7) };
+    assert_eq!(parse(b"\xc1\x07", receiver), Ok(Some((compressed, 2))));
+    assert_eq!(*compressed.encode(), *b"\xc1\x07");
+    assert_eq!(parse(b"\x81\x07", receiver), Ok(Some((header(true, OpCode::Text, 7), 2))));
+    assert_eq!(whole_message(b"\xc1\x80\0\0\0\0"), None);
+}
+
 /// All second octets, for a data and a control frame, in both roles: the verdict comes with that octet.
 #[test]
 fn second_octet() {
@@ -65,7 +84,7 @@ fn second_octet() {
                     Ok(Some((header(true, opcode, u64::from(length)), 2)))
                 }
             };
-            let parsed = parse(&[0x80 | opcode, second], Receiver { role, in_message: false });
+            let parsed = parse(&[0x80 | opcode, second], Receiver { role, in_message: false, compression: false });
             assert_eq!(parsed, expected, "{opcode} {second:#x} {role:?}");
         }
     }
@@ -97,10 +116,10 @@ fn what_is_written_is_read_back_and_every_prefix_waits() {
                     if opcode.is_control() && (!fin || payload > MAX_CONTROL) {
                         continue;
                     }
-                    let header = Header { fin, opcode, mask, payload };
+                    let header = Header { fin, compressed: false, opcode, mask, payload };
                     let bytes = header.encode();
                     let role = if mask.is_some() { Role::Server } else { Role::Client };
-                    let receiver = Receiver { role, in_message: opcode == OpCode::Continuation };
+                    let receiver = Receiver { role, in_message: opcode == OpCode::Continuation, compression: false };
                     assert_eq!(parse(&bytes, receiver), Ok(Some((header, bytes.len()))));
                     for end in 0..bytes.len() {
                         assert_eq!(parse(&bytes[..end], receiver), Ok(None), "{header:?} cut at {end}");
@@ -131,8 +150,8 @@ fn verdicts_do_not_change_with_what_follows() {
     let octets = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8a, 0x7d, 0x7e, 0x7f, 0xfe, 0xff, 0xfd];
     for _ in 0..100_000 {
         let bytes: Vec<u8> = (0..MAX_HEADER).map(|_| octets[random.usize(..octets.len())]).collect();
-        let receiver =
-            Receiver { role: if random.bool() { Role::Server } else { Role::Client }, in_message: random.bool() };
+        let receiver = if random.bool() { SERVER } else { CLIENT };
+        let receiver = Receiver { in_message: random.bool(), compression: random.bool(), ..receiver };
         let verdict = parse(&bytes, receiver);
         assert_ne!(verdict, Ok(None), "the longest header fits");
         let mut decided = false;
@@ -183,15 +202,19 @@ fn the_shorter_way_finds_nothing_that_is_not_there() {
             for length in lengths {
                 let mut bytes = [&[first, second][..], &length, &KEY].concat();
                 bytes.resize(400, 0);
-                let expected = match parse(&bytes, SERVER) {
+                let expected = |receiver| match parse(&bytes, receiver) {
                     Ok(Some((header, start))) if header.fin && !header.opcode.is_control() => {
                         let end = start + usize::try_from(header.payload).unwrap();
-                        let whole = WholeMessage { opcode: header.opcode, key: header.mask.unwrap(), start, end };
-                        (end <= bytes.len()).then_some(whole)
+                        let key = header.mask.unwrap_or_default();
+                        (end <= bytes.len()).then_some(WholeMessage { opcode: header.opcode, key, start, end })
                     }
                     _ => None,
                 };
-                assert_eq!(whole_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
+                assert_eq!(whole_message(&bytes), expected(SERVER), "{:x?}", &bytes[..MAX_HEADER]);
+                let unmasked = |WholeMessage { opcode, start, end, .. }| UnmaskedMessage { opcode, start, end };
+                let client = Receiver { role: Role::Client, in_message: false, compression: false };
+                let expected = expected(client).map(unmasked);
+                assert_eq!(whole_unmasked_message(&bytes), expected, "{:x?}", &bytes[..MAX_HEADER]);
             }
         }
     }

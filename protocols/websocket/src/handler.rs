@@ -3,14 +3,15 @@
 use switchboard::{CloseReason, Closing, Failure, TimerId};
 
 use crate::close::CloseCode;
-use crate::handshake::{Accept, Request, Response};
+use crate::handshake::{Accept, Answer, Request, Response};
 use crate::{Message, Peer};
 
-/// An application on one WebSocket connection.
+/// An application on one WebSocket connection, of either side.
 ///
-/// The order of calls: [`on_handshake`](Self::on_handshake) or [`on_http`](Self::on_http), once; if the handshake was
-/// accepted, `on_open`, then any of the others, then `on_close`, exactly once, last. After [`Peer::close`] nothing but
-/// `on_close` (and timers of its own, until the peer has answered) follows.
+/// The order of calls on a server: [`on_handshake`](Self::on_handshake) or [`on_http`](Self::on_http), once; if the
+/// handshake was accepted, `on_open`, then any of the others, then `on_close`, exactly once, last. On a client:
+/// [`on_accepted`](Self::on_accepted), `on_open`, and the same from there; or [`on_failed`](Self::on_failed) and nothing
+/// else. After [`Peer::close`] nothing but `on_close` (and timers of its own, until the peer has answered) follows.
 ///
 /// A callback that fails ends the connection: the peer gets close code 1011, and the error is the cause that
 /// `on_close` is told.
@@ -48,6 +49,23 @@ pub trait Handler: 'static {
     fn on_http(&mut self, peer: &mut Peer<'_, '_>, request: &Request<'_>) -> Response {
         let _ = (peer, request);
         Response::upgrade_required()
+    }
+
+    /// Client only: the server has accepted, by an answer that is in order. What it says beyond that (a subprotocol,
+    /// cookies) can be looked at here; messages can be sent already.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open): one that misses a subprotocol, for example, does not go on.
+    fn on_accepted(&mut self, peer: &mut Peer<'_, '_>, answer: &Answer<'_>) -> Result<(), Failure> {
+        let _ = (peer, answer);
+        Ok(())
+    }
+
+    /// Client only, in place of all others: there is no WebSocket, since the connection or the proxy on the way could
+    /// not be reached, the server refused or redirected ([`AnswerError`](crate::handshake::AnswerError)), or time ran
+    /// out. Messages can be posted, and other connections opened.
+    fn on_failed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
+        let _ = (cx, cause);
     }
 
     /// The WebSocket stands; messages can be sent.

@@ -1,4 +1,4 @@
-//! The opening handshake, server side (RFC 6455 §4.2): which requests are one, which are refused and how.
+//! The opening handshake (RFC 6455 §4). On the server's side: which requests are one, which are refused and how.
 //!
 //! ```text
 //!  bytes ── head::Scanner ──> head ── Request::parse ──> Request ── examine ──> Some(AcceptKey): a WebSocket
@@ -6,10 +6,17 @@
 //! ```
 //!
 //! Whether a request that is in order is also welcome is the application's to say, by an [`Accept`] or a [`Response`].
+//!
+//! On the client's: a [`Connect`] writes the request, and an [`Answer`] is checked against it. One that opens no
+//! WebSocket is an [`AnswerError`], with a [`Refusal`] where the server said so itself.
 
+mod answer;
+mod connect;
 mod head;
+mod refusal;
 mod request;
 mod response;
+mod url;
 
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use base64::{Engine, alphabet};
@@ -17,9 +24,19 @@ use sha1::{Digest, Sha1};
 use switchboard::Failure;
 use thiserror::Error;
 
+use crate::extensions::Malformed;
+
+pub(crate) use answer::AnswerReader;
+pub use answer::{Answer, AnswerError};
+pub use connect::{Connect, InvalidConnect};
 pub use head::Scanner;
+pub use refusal::Refusal;
+pub(crate) use refusal::Refusing;
 pub use request::Request;
+pub(crate) use response::field;
 pub use response::{Accept, InvalidAnswer, Response};
+pub use url::{Url, UrlError};
+pub(crate) use url::{bracketed, is_name};
 
 /// What is appended to a client's key before it is hashed (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -29,7 +46,8 @@ const VERSION: &[u8] = b"13";
 
 /// Padding is required; bits behind the sixteenth byte are not looked at, as RFC 4648 §3.5 allows: some clients make up
 /// their keys as 22 random characters.
-const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+pub(crate) const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// The peer's opening handshake can't be accepted. It is answered with [`status`](Self::status), and closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -80,6 +98,9 @@ pub enum HandshakeError {
     /// Subprotocols offered that are no tokens, or the same one twice.
     #[error("Sec-WebSocket-Protocol must be a list of distinct tokens (RFC 6455 §4.1)")]
     BadSubprotocol,
+    /// Extensions that are no list of extensions.
+    #[error(transparent)]
+    BadExtensions(#[from] Malformed),
     /// The request did not arrive whole within
     /// [`Settings::handshake_timeout`](crate::Settings::handshake_timeout).
     #[error("handshake_timeout: the request was not complete in time")]
@@ -93,6 +114,7 @@ impl HandshakeError {
         match self {
             Self::Malformed(_) | Self::BadTarget | Self::BadHost(_) => 400,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::BadKey | Self::BadSubprotocol => 400,
+            Self::BadExtensions(_) => 400,
             Self::NotGet => 405,
             Self::Timeout => 408,
             Self::Body => 413,
@@ -199,7 +221,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), HandshakeError> {
 }
 
 /// Whether `bytes` are a token (RFC 9110 §5.6.2).
-fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !bytes.is_empty() && bytes.iter().all(allowed)
 }

@@ -1,4 +1,4 @@
-//! RFC 6455 WebSocket for the [Switchboard](switchboard) runtime: the server role, strictly, on the runtime's public
+//! RFC 6455 WebSocket for the [Switchboard](switchboard) runtime: server and client, strictly, on the runtime's public
 //! interface alone.
 //!
 //! An application is a [`Handler`], or a closure by [`message_fn`]; [`WebSocket`] is the protocol around it, one value a
@@ -40,15 +40,30 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # The client
+//!
+//! The same [`Handler`] is a client's: [`WebSocket::client`] is a protocol for
+//! [`EventLoop::connect`](switchboard::EventLoop::connect), with a [`Connect`] that says where to and with what. The answer
+//! is checked to the letter; a redirect, any other status (with its header fields and the beginning of its body) and an
+//! answer that breaks a rule are the [`AnswerError`](handshake::AnswerError) that [`Handler::on_failed`] is told. Each
+//! frame is masked by a key of its own out of the loop's cryptographically strong generator (RFC 6455 §10.3), for which
+//! what is sent is copied once, shared or not. At the end the server closes the connection first (RFC 6455 §7.1.1), and
+//! the client waits for that.
+//!
+//! Through an HTTP proxy it goes by a [`Tunnel`](proxy::Tunnel), as any protocol can. `wss://` is a WebSocket inside a TLS
+//! layer, which this crate does not have; [`Connect::over_tls`] is for those who do.
+//!
 //! # What a connection does by itself
 //!
-//! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the same port goes to
+//! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the server's port goes to
 //!   [`Handler::on_http`].
 //! * **Messages**: one that lies whole in what was read is handed on where it lies, without a copy and without an
 //!   allocation. One that does not is put together in a buffer of its own, which grows with what has arrived (never by
 //!   what a header declares), counts against the loop's memory, and goes with the message: an idle connection holds no
 //!   buffer. An invalid header is refused at the octet that shows it, text at the first byte that can't be UTF-8, a
 //!   message that will be too long at the header that says so.
+//! * **Compression** ([`deflate`], if [`Settings::compression`] says so and the client can): messages above a threshold
+//!   are compressed, and what comes compressed is decompressed and checked as it arrives, within the same limits.
 //! * **Control frames**: pings are answered, close frames too; the closing handshake ends in every order, or by its
 //!   timeout.
 //! * **A heartbeat**: a ping every 30 s or so, and the end for a peer that was silent for 60 s. Any traffic proves life
@@ -127,23 +142,29 @@
 //! | 1001 | the loop drains ([`Handler::on_shutdown`]) | |
 //! | nothing | it was silent too long | [`PeerSilent`](switchboard_heartbeat::PeerSilent) |
 //! | an HTTP status | the opening handshake failed | [`handshake::HandshakeError`], [`handshake::InvalidAnswer`] |
+//! | nothing | a server's answer opens no WebSocket | [`handshake::AnswerError`] |
+//! | nothing | a proxy opens no tunnel | [`proxy::ProxyError`] |
 //!
-//! A handler is told how its WebSocket ended ([`Handler::on_close`]) if it was told that it had begun: an opening
-//! handshake that failed is the connection's [`CloseReason`](switchboard::CloseReason), for the layers around it.
+//! A handler is told how its WebSocket ended ([`Handler::on_close`]) if it was told that it had begun. An opening
+//! handshake that failed is told to a client's handler ([`Handler::on_failed`]), and on a server is the connection's
+//! [`CloseReason`](switchboard::CloseReason), for the layers around it.
 //!
 //! # The pure parts
 //!
-//! [`frame`], [`mask`], [`utf8`], [`close`](mod@close) and [`handshake`] know no connection and no loop: bytes in, values
-//! out, for tools and tests of your own.
+//! [`frame`], [`mask`], [`utf8`], [`close`](mod@close), [`handshake`], [`extensions`] and [`deflate`] know no connection
+//! and no loop: bytes in, values out, for tools and tests of your own.
 //!
-//! Not here yet: the client role, extensions (permessage-deflate), messages in pieces.
+//! Not here yet: messages in pieces, a client that connects again by itself.
 
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod client;
 pub mod close;
 mod closing;
+pub mod deflate;
 pub mod error;
+pub mod extensions;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -153,6 +174,8 @@ pub mod mask;
 mod message;
 mod opening;
 mod peer;
+pub mod proxy;
+mod receiving;
 mod settings;
 mod state;
 pub mod utf8;
@@ -160,7 +183,7 @@ mod websocket;
 
 pub use close::CloseCode;
 pub use handler::{Closed, Handler, MessageFn, message_fn};
-pub use handshake::{Accept, Request, Response};
+pub use handshake::{Accept, Answer, Connect, Request, Response};
 pub use message::{Message, Post, SharedText};
 pub use peer::Peer;
 pub use settings::Settings;

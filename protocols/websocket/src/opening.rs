@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use switchboard::{Context, Failure, Input, Message, Protocol};
 
-use crate::handshake::{self, Accept, AcceptKey, HandshakeError, InvalidAnswer, Request, Response};
+use crate::deflate::{self, Parameters};
+use crate::handshake::{self, Accept, AcceptKey, Answer, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
-use crate::{Handler, Peer, WebSocket};
+use crate::{Handler, Peer, Settings, WebSocket, extensions};
 
 impl<H: Handler> WebSocket<H> {
     /// More of the opening request has arrived, and perhaps frames right behind it.
@@ -28,15 +29,17 @@ impl<H: Handler> WebSocket<H> {
             Ok(request) => request,
             Err(error) => return Err(self.refuse_request(cx, error, method)),
         };
-        match handshake::examine(&request) {
-            Ok(Some(key)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
-                Ok(accept) => {
+        let examined = handshake::examine(&request).and_then(|key| Ok((key, compression(&request, &settings)?)));
+        match examined {
+            Ok((Some(key), agreed)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
+                Ok(mut accept) => {
+                    accept.compression = agreed;
                     let posts = self.accept(cx, &accept, &request, key)?;
-                    return self.opened(cx, input, posts);
+                    return self.opened(cx, input, None, posts);
                 }
                 Err(response) => self.answer(cx, response, &request)?,
             },
-            Ok(None) => {
+            Ok((None, _)) => {
                 let response = self.handler.on_http(&mut Peer::new(cx, &mut self.state), &request);
                 self.answer(cx, response, &request)?;
             }
@@ -58,7 +61,10 @@ impl<H: Handler> WebSocket<H> {
         let posts = std::mem::take(&mut opening.posts);
         let Some(out) = cx.send_buffer() else { return Ok(Vec::new()) };
         match accept.write(request, key, out) {
-            Ok(()) => self.state.phase = Phase::Open,
+            Ok(()) => {
+                self.state.phase = Phase::Open;
+                self.state.begin_compression(accept.compression);
+            }
             Err(error) => return Err(self.misanswered(cx, error, request)),
         }
         Ok(posts)
@@ -66,20 +72,42 @@ impl<H: Handler> WebSocket<H> {
 
     /// The WebSocket stands: the handler is told, then what was posted before and what came behind the request has its
     /// turn.
-    fn opened(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, posts: Vec<Message>) -> Result<(), Failure> {
-        if self.state.is_open() {
-            self.start_beat(cx);
-            let handled = self.handler.on_open(&mut Peer::new(cx, &mut self.state));
-            self.handled(cx, handled)?;
+    pub(crate) fn opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Input<'_>,
+        answer: Option<&Answer<'_>>,
+        posts: Vec<Message>,
+    ) -> Result<(), Failure> {
+        let mut posts = posts.into_iter();
+        let mut said = self.say_open(cx, answer);
+        while said.is_ok()
+            && let Some(post) = posts.next()
+        {
+            said = self.on_message(cx, post);
         }
-        for post in posts {
-            self.on_message(cx, post)?;
-        }
+        posts.for_each(|_| self.state.count_unsent()); // where the handler failed
+        said?;
         match self.state.phase {
             Phase::Open if cx.is_reading_paused() => Ok(()),
             Phase::Open => self.on_frames(cx, input),
             _ => self.on_other_data(cx, input),
         }
+    }
+
+    fn say_open(&mut self, cx: &mut Context<'_>, answer: Option<&Answer<'_>>) -> Result<(), Failure> {
+        if self.state.is_open() {
+            self.start_beat(cx);
+        }
+        if let Some(answer) = answer {
+            let handled = self.handler.on_accepted(&mut Peer::new(cx, &mut self.state), answer);
+            self.handled(cx, handled)?;
+        }
+        if self.state.is_open() {
+            let handled = self.handler.on_open(&mut Peer::new(cx, &mut self.state));
+            self.handled(cx, handled)?;
+        }
+        Ok(())
     }
 
     /// Sends a plain answer, and closes.
@@ -125,6 +153,13 @@ impl<H: Handler> WebSocket<H> {
             cx.send_shared(body);
         }
     }
+}
+
+/// What a client's offers come to (RFC 7692 §5). Nobody who does not compress looks at them.
+fn compression(request: &Request<'_>, settings: &Settings) -> Result<Option<Parameters>, HandshakeError> {
+    let Some(compression) = &settings.compression else { return Ok(None) };
+    let offered = extensions::parse(request.header_values("sec-websocket-extensions"))?;
+    Ok(deflate::accept(&offered, compression))
 }
 
 /// Whether it is `HEAD`, of a request that may not be readable: whatever the answer, it has no body (RFC 9110 §9.3.2).

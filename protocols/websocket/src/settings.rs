@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::Limits;
 use switchboard_heartbeat::Config as Heartbeat;
 
+use crate::deflate::{Compression, Inflater};
 use crate::error::UsageError;
 use crate::frame::MAX_HEADER;
 
@@ -28,17 +29,26 @@ pub struct Settings {
     pub max_message: usize,
     /// Fragments of a message. They cost no memory here, only time; refused with close code 1009. Default 131,072.
     pub max_fragments: u32,
-    /// Bytes of the opening request, its empty line included. Refused with status 431. Default 16 KiB.
+    /// Bytes of the opening request, its empty line included, which is refused with status 431; or, on a client, of the
+    /// head of its answer. Default 16 KiB.
     pub max_handshake: usize,
-    /// Header fields of the opening request. Refused with status 431. Default 100.
+    /// Header fields of the opening request, which is refused with status 431; or, on a client, of its answer.
+    /// Default 100.
     pub max_headers: usize,
-    /// How long the opening request may take to arrive. Refused with status 408. Default 10 s.
+    /// Client only: bytes that are kept of the body of an answer that refuses. Default 4 KiB.
+    pub max_refusal: usize,
+    /// How long the opening request may take to arrive, which is refused with status 408 then; or, on a client, its
+    /// answer. Default 10 s.
     pub handshake_timeout: Duration,
-    /// How long the peer may take to answer a close frame, once the system has taken it. Default 5 s.
+    /// How long the peer may take to answer a close frame, once the system has taken it, and how long a client waits for
+    /// the server to end the connection after both. Default 5 s.
     pub close_timeout: Duration,
     /// How often a ping is sent and how long the peer may be silent; `None` for never and for ever. Default 30 s and
     /// 60 s.
     pub heartbeat: Option<Heartbeat>,
+    /// How messages are compressed with peers that can do that (permessage-deflate, RFC 7692); `None` for not at all.
+    /// Default `None`.
+    pub compression: Option<Compression>,
 }
 
 impl Default for Settings {
@@ -48,9 +58,11 @@ impl Default for Settings {
             max_fragments: 128 * 1024,
             max_handshake: 16 * 1024,
             max_headers: 100,
+            max_refusal: 4 * 1024,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat::new(Duration::from_secs(30), Duration::from_secs(60)).ok(),
+            compression: None,
         }
     }
 }
@@ -64,9 +76,11 @@ impl Settings {
     /// `send_buffer`, on top of what may wait there before reading stops (`high_water`).
     pub fn check(&self, limits: &Limits) -> Result<(), UsageError> {
         let echoed = self.max_message.saturating_add(limits.high_water).saturating_add(MAX_HEADER);
+        let decompressor = if self.compression.is_some() { Inflater::MOST_MEMORY } else { 0 };
+        let received = self.max_message.saturating_add(decompressor);
         for (setting, value, limit, needed, actual) in [
             ("max_message", self.max_message, "send_buffer", echoed, limits.send_buffer),
-            ("max_message", self.max_message, "loop_memory", self.max_message, limits.loop_memory),
+            ("max_message", self.max_message, "loop_memory", received, limits.loop_memory),
             ("max_handshake", self.max_handshake, "receive_buffer", self.max_handshake, limits.receive_buffer),
         ] {
             if actual < needed {

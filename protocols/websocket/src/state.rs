@@ -4,19 +4,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use switchboard::{Context, Failure, Message, Time, TimerId};
+use switchboard::{Context, Failure, LimitExceeded, Message, Time, TimerId};
 use switchboard_heartbeat::{Beat, Config as Heartbeat};
 
 use crate::Settings;
 use crate::assembly::Assembly;
+use crate::client::Asking;
 use crate::close::{self, CloseCode};
+use crate::deflate::{self, Codec, Parameters};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{self, OpCode};
+use crate::frame::{self, Header, OpCode, Role};
 use crate::handshake::Scanner;
 
 /// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
 /// one best is the loop's to know.
-const LARGE: usize = 4096;
+pub(crate) const LARGE: usize = 4096;
 
 /// Where in its life the connection is.
 ///
@@ -29,7 +31,7 @@ const LARGE: usize = 4096;
 /// ```
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The opening request has not arrived whole.
+    /// The opening request (to a client: the answer) has not arrived whole.
     Opening(Box<Opening>),
     /// The request was answered by something else than a WebSocket.
     Answered,
@@ -44,6 +46,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) scanner: Scanner,
+    /// What a client asks for, and has been answered.
+    pub(crate) asking: Option<Asking>,
     /// What was posted before the WebSocket stood.
     pub(crate) posts: Vec<Message>,
 }
@@ -71,9 +75,12 @@ impl Farewell {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Rc<Settings>,
+    pub(crate) role: Role,
     pub(crate) phase: Phase,
     /// A message of which a part has arrived.
     pub(crate) assembly: Option<Box<Assembly>>,
+    /// Where compression was agreed on.
+    pub(crate) codec: Option<Box<Codec>>,
     pub(crate) beat: Beat,
     /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
     /// look at the heartbeat, the deadline of the peer's close frame.
@@ -92,8 +99,10 @@ impl State {
     pub(crate) fn new(settings: &Rc<Settings>) -> Self {
         Self {
             settings: Rc::clone(settings),
+            role: Role::Server,
             phase: Phase::Opening(Box::default()),
             assembly: None,
+            codec: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
             timer: None,
             paused: false,
@@ -101,6 +110,16 @@ impl State {
             owes_drain: false,
             unsent: 0,
         }
+    }
+
+    pub(crate) fn client(settings: &Rc<Settings>, asking: Asking) -> Self {
+        let opening = Opening { asking: Some(asking), ..Opening::default() };
+        Self { role: Role::Client, phase: Phase::Opening(Box::new(opening)), ..Self::new(settings) }
+    }
+
+    #[inline]
+    pub(crate) fn is_client(&self) -> bool {
+        self.role == Role::Client
     }
 
     #[inline]
@@ -112,6 +131,12 @@ impl State {
     /// (RFC 6455 §5.5.1).
     #[inline]
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
+        if self.codec.is_some() && self.send_compressed(cx, opcode, payload) {
+            return;
+        }
+        if self.is_client() {
+            return self.send_masked(cx, opcode, false, payload);
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -126,8 +151,14 @@ impl State {
         }
     }
 
-    /// The same without copying the payload.
+    /// The same without copying the payload; but a client masks a copy of it.
     pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
+        if self.codec.is_some() && self.send_compressed(cx, opcode, &payload) {
+            return;
+        }
+        if self.is_client() {
+            return self.send_masked(cx, opcode, false, &payload);
+        }
         if self.is_open()
             && let Some(out) = cx.send_buffer()
         {
@@ -136,6 +167,53 @@ impl State {
         } else {
             self.count_unsent();
         }
+    }
+
+    /// Sends a message compressed, if that is worth it. False if it is to be sent as it is, or not at all.
+    #[inline(never)]
+    fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: OpCode, message: &[u8]) -> bool {
+        let Some(codec) = &mut self.codec else { return false };
+        if opcode.is_control() || !matches!(self.phase, Phase::Open) {
+            return false;
+        }
+        let before = codec.memory();
+        let mut payload = deflate::buffer();
+        let compressed = codec.deflate(message, &mut payload);
+        if codec.memory() != before {
+            let messages = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+            // A compressor is there to stay. Whoever needs more is the one to fail.
+            let _ = self.hold(cx, messages);
+        }
+        if compressed {
+            if self.is_client() {
+                self.send_masked(cx, opcode, true, &payload);
+            } else if let Some(out) = cx.send_buffer() {
+                let header = Header { fin: true, compressed: true, opcode, mask: None, payload: payload.len() as u64 };
+                out.extend_from_slice(&header.encode());
+                cx.send(&payload);
+            } else {
+                self.count_unsent();
+            }
+        }
+        deflate::keep_buffer(payload);
+        compressed
+    }
+
+    /// The WebSocket stands, with this agreed on.
+    pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
+        let agreed = agreed.zip(self.settings.compression.as_ref());
+        self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role, &parameters, wishes)));
+    }
+
+    /// Declares that messages take `bytes` of memory, on top of what the connection's own compression takes.
+    pub(crate) fn hold(&self, cx: &mut Context<'_>, bytes: usize) -> Result<(), LimitExceeded> {
+        cx.hold(bytes + self.codec.as_ref().map_or(0, |codec| codec.memory()))
+    }
+
+    /// Gives back the memory that an assembly was charged with.
+    pub(crate) fn release(&self, cx: &mut Context<'_>) {
+        // Holding less can't be more than the loop may.
+        let _ = self.hold(cx, 0);
     }
 
     /// A message that was to be sent is dropped.
@@ -203,7 +281,7 @@ impl State {
 
     pub(crate) fn drop_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
         let assembly = self.assembly.take()?;
-        release(cx);
+        self.release(cx);
         Some(assembly)
     }
 
@@ -220,10 +298,4 @@ impl State {
             cx.cancel_timer(timer);
         }
     }
-}
-
-/// Gives back the memory that an assembly was charged with.
-pub(crate) fn release(cx: &mut Context<'_>) {
-    // Holding nothing can't be more than the loop may.
-    let _ = cx.hold(0);
 }

@@ -2,21 +2,21 @@
 //!
 //! [`WebSocket::on_frames`] is the hot path, written to be small: a message that lies whole in the read is unmasked and
 //! checked where it lies and handed on. Everything else (a part of a message, a control frame, an error, another phase)
-//! is out of line, here, in `opening` and in `closing`.
+//! is out of line, here, in `receiving`, in `opening` and in `closing`.
 
 use std::rc::Rc;
 
 use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
 use switchboard_heartbeat::{Beat, Rtt, Tick};
 
-use crate::assembly::Assembly;
 use crate::close::CloseCode;
-use crate::error::{MessageLimit, ProtocolError};
-use crate::frame::{self, Header, OpCode, Receiver, Role, WholeMessage};
-use crate::state::{self, Phase, State};
+use crate::error::ProtocolError;
+use crate::frame::{self, Header, OpCode, WholeMessage};
+use crate::handshake::AnswerError;
+use crate::state::{Phase, State};
 use crate::{Handler, Message, Peer, Post, Settings, mask, utf8};
 
-/// A WebSocket connection, server side (RFC 6455), with the application `H` on it.
+/// A WebSocket connection of either side (RFC 6455), with the application `H` on it.
 #[derive(Debug)]
 pub struct WebSocket<H> {
     pub(crate) handler: H,
@@ -85,12 +85,26 @@ impl<H: Handler> WebSocket<H> {
         if self.state.assembly.is_some() {
             return Ok(false);
         }
+        if self.state.is_client() {
+            return self.whole_unmasked(cx, input);
+        }
         let Some(WholeMessage { opcode, key, start, end }) = frame::whole_message(input) else { return Ok(false) };
         if end - start > self.state.settings.max_message {
             return Ok(false);
         }
         let payload = &mut input.take(end)[start..];
         mask::apply(payload, key);
+        self.deliver_whole(cx, opcode, payload)
+    }
+
+    /// A message that lies whole in the read, unmasked.
+    #[inline(always)]
+    pub(crate) fn deliver_whole(
+        &mut self,
+        cx: &mut Context<'_>,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> Result<bool, Failure> {
         let message = if opcode == OpCode::Text {
             match utf8::check(payload) {
                 Ok(text) => Message::Text(text),
@@ -104,7 +118,7 @@ impl<H: Handler> WebSocket<H> {
     }
 
     #[inline]
-    fn deliver(&mut self, cx: &mut Context<'_>, message: Message<'_>) -> Result<(), Failure> {
+    pub(crate) fn deliver(&mut self, cx: &mut Context<'_>, message: Message<'_>) -> Result<(), Failure> {
         let handled = self.handler.on_message(&mut Peer::new(cx, &mut self.state), message);
         self.handled(cx, handled)
     }
@@ -128,71 +142,8 @@ impl<H: Handler> WebSocket<H> {
         Ok(())
     }
 
-    /// Whatever is not a whole message. False if nothing can be done before more arrives.
-    #[inline(never)]
-    fn part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
-            return self.absorb(cx, input);
-        }
-        let receiver = Receiver { role: Role::Server, in_message: self.state.assembly.is_some() };
-        let (header, start) = match frame::parse(input, receiver) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => return Ok(false),
-            Err(error) => return Err(self.state.refuse(cx, error)),
-        };
-        if header.opcode.is_control() {
-            return self.control(cx, input, header, start);
-        }
-        let assembly = self.state.assembly.get_or_insert_with(|| Box::new(Assembly::new(header.opcode)));
-        if let Err(limit) = assembly.begin_frame(header, &self.state.settings) {
-            return Err(self.too_big(cx, limit));
-        }
-        input.take(start);
-        if header.payload == 0 { self.frame_done(cx) } else { self.absorb(cx, input).map(|_| true) }
-    }
-
-    /// Takes what is there of the present frame.
-    fn absorb(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
-        let count = assembly.left().min(input.len());
-        if count == 0 {
-            return Ok(false);
-        }
-        if let Some(capacity) = assembly.capacity_for(count, &self.state.settings) {
-            if let Err(limit) = cx.hold(capacity) {
-                self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
-                return Err(limit.into());
-            }
-            assembly.grow(capacity);
-        }
-        match assembly.absorb(input.take(count)) {
-            Ok(()) if assembly.left() > 0 => Ok(true),
-            Ok(()) => self.frame_done(cx),
-            Err(error) => Err(self.state.refuse(cx, error)),
-        }
-    }
-
-    /// A frame of a message has arrived whole. Always true.
-    fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = self.state.assembly.take_if(|assembly| assembly.is_complete()) else { return Ok(true) };
-        let message = match assembly.message() {
-            Ok(message) => message,
-            Err(error) => return Err(self.state.refuse(cx, error)),
-        };
-        let delivered = self.deliver(cx, message);
-        drop(assembly);
-        state::release(cx); // in any case: a connection that failed may have output to deliver for a while
-        delivered.map(|()| true)
-    }
-
-    #[cold]
-    fn too_big(&mut self, cx: &mut Context<'_>, limit: MessageLimit) -> Failure {
-        self.state.abandon(cx, CloseCode::TOO_BIG, &limit.to_string());
-        Failure::limit(limit)
-    }
-
     /// A control frame: waited for, then handled (RFC 6455 §5.5).
-    fn control(
+    pub(crate) fn control(
         &mut self,
         cx: &mut Context<'_>,
         input: &mut Input<'_>,
@@ -268,7 +219,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.state.settings.check(cx.limits()).map_err(Failure::caller)?;
         self.state.arm(cx, self.state.settings.handshake_timeout);
-        Ok(())
+        self.ask(cx)
     }
 
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
@@ -280,6 +231,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
         match self.state.phase {
+            Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Ended)),
             Phase::Opening(_) if !rest.is_empty() => Err(switchboard::Truncated { unconsumed: rest.len() }.into()),
             Phase::Open => Err(Failure::peer(ProtocolError::NoClose)),
             _ => {
@@ -296,10 +248,15 @@ impl<H: Handler> Protocol for WebSocket<H> {
         }
         self.state.timer = None;
         match self.state.phase {
+            Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Timeout)),
             Phase::Opening(_) => Err(self.on_handshake_timeout(cx)),
             Phase::Open => self.on_beat(cx),
             Phase::Closing(_) => self.on_close_timeout(cx),
-            Phase::Answered | Phase::Closed(_) => Ok(()),
+            Phase::Closed(_) => {
+                cx.close(); // a client whose server does not end the connection
+                Ok(())
+            }
+            Phase::Answered => Ok(()),
         }
     }
 

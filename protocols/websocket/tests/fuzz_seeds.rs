@@ -71,6 +71,19 @@ fn handshake() {
 }
 
 #[test]
+fn deflate() {
+    replay("deflate", fuzzing::deflate);
+    for seed in seeds("deflate") {
+        for end in (0..=seed.len()).step_by(3) {
+            fuzzing::deflate(&seed[..end]);
+        }
+        for bit in (0..8 * seed.len().min(160)).step_by(5) {
+            fuzzing::deflate(&flipped(&seed, bit));
+        }
+    }
+}
+
+#[test]
 fn websocket_server() {
     replay("websocket_server", fuzzing::websocket_server);
     for seed in seeds("websocket_server") {
@@ -79,6 +92,19 @@ fn websocket_server() {
         }
         for bit in (0..8 * seed.len().min(40)).step_by(7) {
             fuzzing::websocket_server(&flipped(&seed, bit));
+        }
+    }
+}
+
+#[test]
+fn websocket_client() {
+    replay("websocket_client", fuzzing::websocket_client);
+    for seed in seeds("websocket_client") {
+        for end in 0..seed.len() {
+            fuzzing::websocket_client(&seed[..end]);
+        }
+        for bit in (0..8 * seed.len().min(60)).step_by(7) {
+            fuzzing::websocket_client(&flipped(&seed, bit));
         }
     }
 }
@@ -96,11 +122,23 @@ fn frames_at_random() {
 }
 
 #[test]
+fn messages_at_random() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..20_000 {
+        let length = random.usize(8..60);
+        let mut data: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        data[5..8].copy_from_slice(&[0, 0, random.u8(..)]); // no header; a message's length
+        fuzzing::deflate(&data);
+    }
+}
+
+#[test]
 fn connections_at_random() {
     let mut random = fastrand::Rng::with_seed(2);
     for _ in 0..3_000 {
         let length = random.usize(..60);
         let data: Vec<u8> = (0..length).map(|_| if random.bool() { random.u8(..16) } else { random.u8(..) }).collect();
         fuzzing::websocket_server(&data);
+        fuzzing::websocket_client(&data);
     }
 }

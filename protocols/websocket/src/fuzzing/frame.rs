@@ -2,7 +2,10 @@
 
 use super::naive::{self, Naive};
 use crate::close::{self, CloseCode};
-use crate::frame::{FrameError, Header, OpCode, Receiver, Role, WholeMessage, parse, whole_message, write_unmasked};
+use crate::frame::{
+    FrameError, Header, OpCode, Receiver, Role, UnmaskedMessage, WholeMessage, parse, whole_message,
+    whole_unmasked_message, write_unmasked,
+};
 use crate::{mask, utf8};
 
 /// Takes `data` as a receiver's state (the first byte) and what it receives, and checks every frame of it against a
@@ -13,11 +16,15 @@ use crate::{mask, utf8};
 pub fn frame(data: &[u8]) {
     let Some((state, mut rest)) = data.split_first() else { return };
     let role = if state & 1 == 0 { Role::Server } else { Role::Client };
-    let mut receiver = Receiver { role, in_message: state & 2 != 0 };
+    let mut receiver = Receiver { role, in_message: state & 2 != 0, compression: state & 4 != 0 };
     while !rest.is_empty() {
         let parsed = parse(rest, receiver);
-        if receiver == (Receiver { role: Role::Server, in_message: false }) {
-            assert_eq!(whole_message(rest), naive_whole_message(rest, parsed));
+        if !receiver.in_message {
+            let whole = naive_whole_message(rest, parsed);
+            match role {
+                Role::Server => assert_eq!(whole_message(rest), whole),
+                Role::Client => assert_eq!(whole_unmasked_message(rest), whole.map(without_key)),
+            }
         }
         match naive::header(rest, receiver) {
             Naive::Bad => {
@@ -31,7 +38,9 @@ pub fn frame(data: &[u8]) {
             Naive::Header(header, length) => {
                 assert_eq!(parsed, Ok(Some((header, length))));
                 assert_eq!(&*header.encode(), &rest[..length], "a header has one form only");
-                if let (Header { fin: true, mask: None, .. }, Ok(payload)) = (header, usize::try_from(header.payload)) {
+                if let (Header { fin: true, compressed: false, mask: None, .. }, Ok(payload)) =
+                    (header, usize::try_from(header.payload))
+                {
                     let mut written = vec![1, 2, 3];
                     write_unmasked(header.opcode, payload, &mut written);
                     assert_eq!(&written[3..], &rest[..length]);
@@ -53,8 +62,12 @@ pub fn frame(data: &[u8]) {
 fn naive_whole_message(rest: &[u8], parsed: Result<Option<(Header, usize)>, FrameError>) -> Option<WholeMessage> {
     let (header, start) = parsed.ok()??;
     let end = start.checked_add(usize::try_from(header.payload).ok()?)?;
-    let whole = header.fin && !header.opcode.is_control() && end <= rest.len();
-    whole.then_some(WholeMessage { opcode: header.opcode, key: header.mask?, start, end })
+    let whole = header.fin && !header.compressed && !header.opcode.is_control() && end <= rest.len();
+    whole.then_some(WholeMessage { opcode: header.opcode, key: header.mask.unwrap_or_default(), start, end })
+}
+
+fn without_key(WholeMessage { opcode, start, end, .. }: WholeMessage) -> UnmaskedMessage {
+    UnmaskedMessage { opcode, start, end }
 }
 
 /// Unmasks and checks what is there of a payload, in one and in two parts.

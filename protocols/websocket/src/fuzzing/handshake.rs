@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::octets::Octets;
 use crate::handshake::{self, HandshakeError, Scanner};
 use crate::{Request, Settings};
-pub(super) use naive::{Verdict, end_of_head, judge};
+pub(super) use naive::{Verdict, accept, end_of_head, is_token, judge, lines, trim};
 use talk::{Ending, Talk};
 
 /// Takes `data` as the limits and how the connection ends (the first byte), the sizes of the chunks (the next three,

@@ -26,7 +26,8 @@ pub(super) fn header(bytes: &[u8], receiver: Receiver) -> Naive {
         10 if fin => OpCode::Pong,
         _ => return Naive::Bad,
     };
-    if bit(first, 6) || bit(first, 5) || bit(first, 4) {
+    let compressed = receiver.compression && matches!(opcode, OpCode::Text | OpCode::Binary) && bit(first, 6);
+    if (bit(first, 6) && !compressed) || bit(first, 5) || bit(first, 4) {
         return Naive::Bad;
     }
     let Some(&second) = bytes.get(1) else { return Naive::Short };
@@ -55,7 +56,7 @@ pub(super) fn header(bytes: &[u8], receiver: Receiver) -> Naive {
         return Naive::Short;
     }
     let mask = masked.then(|| [bytes[length - 4], bytes[length - 3], bytes[length - 2], bytes[length - 1]]);
-    Naive::Header(Header { fin, opcode, mask, payload }, length)
+    Naive::Header(Header { fin, compressed, opcode, mask, payload }, length)
 }
 
 /// The code (1005 for none) and the reason of a close frame's payload (RFC 6455 §5.5.1, §7.4), or the code to fail the

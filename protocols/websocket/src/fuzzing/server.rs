@@ -1,17 +1,19 @@
-//! Whole connections: the input chooses messages, damage, chunks, time, what the peer takes, and how it ends.
+//! Whole connections of either side: the input chooses messages, damage, chunks, time, what the peer takes, and how it ends.
 
-mod client;
+mod answer;
 mod echo;
 mod model;
 mod run;
+mod writer;
 
 use std::time::Duration;
 
 use super::octets::Octets;
-use client::Client;
+use crate::frame::Role;
 use run::Run;
+use writer::Writer;
 
-/// More than this is not sent to a server.
+/// More than this is not sent.
 const LONGEST: usize = 65_536;
 
 /// Takes `data` as a list of operations on a connection to a server that repeats every message (the first byte chooses
@@ -22,26 +24,38 @@ const LONGEST: usize = 65_536;
 /// # Panics
 /// If the server does something else.
 pub fn websocket_server(data: &[u8]) {
+    connection(Role::Server, data);
+}
+
+/// The same with a client under test, and a server on the other side that the input is the operations of.
+///
+/// # Panics
+/// If the client does something else than it should.
+pub fn websocket_client(data: &[u8]) {
+    connection(Role::Client, data);
+}
+
+fn connection(role: Role, data: &[u8]) {
     let mut input = Octets::new(data);
     let choices = input.choice();
-    let mut client = Client::new(choices & 7, &mut input);
-    let mut run = Run::new(choices >> 3);
+    let mut run = Run::new(role, choices >> 3);
+    let mut peer = Writer::new(run.opening(), choices & 7, &mut input);
     let mut sent = 0;
     while let Some(operation) = input.next() {
         match operation % 16 {
-            0 | 1 => client.data(&mut input),
-            2 => client.control(&mut input),
-            3 => client.close(&mut input),
-            4 => client.raw(&mut input),
-            5 => client.header(&mut input),
-            6 => client.damage(&mut input),
-            7 | 8 => run.feed(client.take(1 + usize::from(input.choice()))),
-            9 => run.feed(client.take(usize::MAX)),
+            0 | 1 => peer.data(&mut input),
+            2 => peer.control(&mut input),
+            3 => peer.close(&mut input),
+            4 => peer.raw(&mut input),
+            5 => peer.header(&mut input),
+            6 => peer.damage(&mut input),
+            7 | 8 => run.feed(peer.take(1 + usize::from(input.choice()))),
+            9 => run.feed(peer.take(usize::MAX)),
             10 => run.set_window(input.choice()),
             11 => run.advance(Duration::from_millis(u64::from(input.choice() % 32))),
             12 => run.wait(Duration::from_secs(u64::from(input.choice() % 64))),
             13 => run.post(input.choice()),
-            14 => run.finish(&client.take(usize::MAX)),
+            14 => run.finish(&peer.take(usize::MAX)),
             _ => match input.choice() % 8 {
                 0 => run.reset(),
                 1 => run.shut_down(),
@@ -51,11 +65,11 @@ pub fn websocket_server(data: &[u8]) {
             },
         }
         run.check();
-        sent += client.written();
+        sent += peer.written();
         if sent > LONGEST || run.is_over() {
             break;
         }
     }
-    run.feed(client.take(usize::MAX));
+    run.feed(peer.take(usize::MAX));
     run.end();
 }

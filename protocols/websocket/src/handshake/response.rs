@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::deflate::Parameters;
+
 use super::{AcceptKey, HandshakeError, Request, is_token};
 
 /// A yes to an opening handshake, with what the application adds to it.
@@ -18,6 +20,7 @@ use super::{AcceptKey, HandshakeError, Request, is_token};
 pub struct Accept {
     subprotocol: Option<Cow<'static, str>>,
     headers: Headers,
+    pub(crate) compression: Option<Parameters>,
 }
 
 impl Accept {
@@ -56,6 +59,9 @@ impl Accept {
         field(out, "Sec-WebSocket-Accept", key.as_bytes());
         if let Some(name) = &self.subprotocol {
             field(out, "Sec-WebSocket-Protocol", name.as_bytes());
+        }
+        if let Some(agreed) = self.compression {
+            field(out, "Sec-WebSocket-Extensions", agreed.to_string().as_bytes());
         }
         self.headers.write(out);
         out.extend_from_slice(b"\r\n");
@@ -187,37 +193,42 @@ pub enum InvalidAnswer {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
+pub(super) struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl Headers {
     /// What frames the response or makes it an opening handshake.
     const RESERVED: [&'static str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
-    fn add(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
+    pub(super) fn add(&mut self, name: Cow<'static, str>, value: Cow<'static, str>) {
         self.0.push((name, value));
     }
 
     fn check(&self) -> Result<(), InvalidAnswer> {
+        self.check_but_for(&[])
+    }
+
+    /// Whether they can be sent, with these (in lower case) reserved, too.
+    pub(super) fn check_but_for(&self, reserved: &[&str]) -> Result<(), InvalidAnswer> {
         for (name, value) in &self.0 {
             if !is_token(name.as_bytes()) || value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
                 return Err(InvalidAnswer::Header(name.clone().into_owned()));
             }
             let name = name.to_ascii_lowercase();
-            if Self::RESERVED.contains(&&*name) || name.starts_with("sec-websocket-") {
+            if Self::RESERVED.contains(&&*name) || reserved.contains(&&*name) || name.starts_with("sec-websocket-") {
                 return Err(InvalidAnswer::ReservedHeader(name));
             }
         }
         Ok(())
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (name, value) in &self.0 {
             field(out, name, value.as_bytes());
         }
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -1,6 +1,8 @@
 //! A WebSocket client by hand, and a handler that keeps a log.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod server;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -212,7 +214,7 @@ impl Client {
 pub fn frame(fin: bool, opcode: OpCode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let mut masked = payload.as_ref().to_vec();
     mask::apply(&mut masked, KEY);
-    let header = Header { fin, opcode, mask: Some(KEY), payload: masked.len() as u64 };
+    let header = Header { fin, compressed: false, opcode, mask: Some(KEY), payload: masked.len() as u64 };
     [&header.encode()[..], &masked].concat()
 }
 
@@ -240,7 +242,7 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 pub fn server_frames(mut bytes: &[u8]) -> Frames {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        let client = Receiver { role: Role::Client, in_message: false };
+        let client = Receiver { role: Role::Client, in_message: false, compression: false };
         let (header, start) = parse(bytes, client).expect("a valid frame").expect("a whole header");
         assert!(header.fin);
         let end = start + usize::try_from(header.payload).expect("a length that fits");

@@ -159,7 +159,7 @@ impl<'a> Naive<'a> {
 }
 
 /// The lines of `head`, without their ends.
-fn lines(head: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn lines(head: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     let mut rest = head;
     while let Some(at) = rest.windows(2).position(|pair| pair == b"\r\n") {
@@ -169,14 +169,14 @@ fn lines(head: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-fn trim(value: &[u8]) -> &[u8] {
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = value.iter().take_while(|byte| blank(byte)).count();
     let end = value[start..].iter().rev().take_while(|byte| blank(byte)).count();
     &value[start..value.len() - end]
 }
 
-fn is_token(word: &[u8]) -> bool {
+pub(crate) fn is_token(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte))
 }
 
@@ -194,7 +194,7 @@ fn is_key(value: &[u8]) -> bool {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// RFC 6455 §4.2.2, number 5.4.
-fn accept(key: &[u8]) -> String {
+pub(crate) fn accept(key: &[u8]) -> String {
     let digest = sha1(&[key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat());
     let mut text = String::new();
     for three in digest.chunks(3) {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use switchboard::{Closing, Failure, TimerId};
+use switchboard::{CloseReason, Closing, Failure, TimerId};
 
 use crate::{CloseCode, Closed, Handler, Message, Peer};
 
@@ -28,6 +28,8 @@ pub(super) struct Seen {
     /// It is to pause as soon as it is open.
     pub(super) pauses_first: Cell<bool>,
     pub(super) opened: Cell<bool>,
+    /// It was told, as a client, that it never will be.
+    pub(super) failed: Cell<bool>,
     pub(super) paused: Cell<bool>,
     /// The end it was told: the code, whether by the peer, whether clean.
     pub(super) closed: RefCell<Option<(u16, bool, bool)>>,
@@ -38,7 +40,7 @@ pub(super) struct Echo(pub(super) Rc<Seen>);
 
 impl Echo {
     fn check(&self) {
-        assert!(self.0.opened.get(), "a callback before on_open");
+        assert!(self.0.opened.get() && !self.0.failed.get(), "a callback before on_open");
         assert_eq!(*self.0.closed.borrow(), None, "a callback after on_close");
     }
 
@@ -56,6 +58,10 @@ impl Handler for Echo {
             self.pause(peer);
         }
         Ok(())
+    }
+
+    fn on_failed(&mut self, _: &mut Closing<'_>, _: &CloseReason) {
+        assert!(!self.0.opened.get() && !self.0.failed.replace(true), "on_failed behind something else");
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {

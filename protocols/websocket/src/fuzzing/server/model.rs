@@ -1,42 +1,47 @@
-//! What a server should do: the bytes it was sent, read plainly, and what it is to answer.
+//! What a WebSocket should do: the bytes it was sent, read plainly, and what it is to answer.
 
 use std::collections::VecDeque;
 
+use super::answer::{self, Judged};
 use super::echo::{CLOSE, CLOSED_BY_HANDLER, FAIL, LOUD, LOUD_ANSWER};
 use crate::Settings;
 use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::handshake::{Verdict, end_of_head, judge};
 use crate::fuzzing::naive::{self, Naive};
 
-/// A frame from the server.
+/// A frame from the WebSocket under test.
 pub(super) type Frame = (OpCode, Vec<u8>);
 
 /// Where the conversation is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The opening request is not whole.
+    /// The opening request, or the answer to it, is not whole.
     Opening,
-    /// It was refused, with one of these statuses.
+    /// The server refused it, with one of these statuses; or the client refused it, by nothing, or because the server
+    /// had, with one.
     Refused(Vec<u16>),
     Open,
-    /// The server failed the connection with this code.
+    /// It failed the connection with this code.
     Failed(u16),
     /// The peer closed with this code (1005 for none), which was answered.
     ClosedByPeer(u16),
-    /// The server has sent a close frame with this code.
+    /// It has sent a close frame with this code.
     Closing(u16),
 }
 
-/// The server as it should be.
+/// The WebSocket as it should be.
 pub(super) struct Model {
+    pub(super) role: Role,
     settings: Settings,
     unread: Vec<u8>,
     pub(super) stage: Stage,
-    /// The value of `Sec-WebSocket-Accept` that is to be sent.
+    /// The value of `Sec-WebSocket-Accept` that is to be sent, or awaited.
     pub(super) accept: Option<String>,
     /// What is to be sent after the handshake, in order, as far as nobody has taken it.
     pub(super) expected: VecDeque<Frame>,
     message: Option<Assembly>,
+    /// Bytes of interim answers.
+    interim: usize,
 }
 
 #[derive(Default)]
@@ -47,21 +52,24 @@ struct Assembly {
 }
 
 impl Model {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(role: Role, settings: Settings) -> Self {
         let (unread, expected) = (Vec::new(), VecDeque::new());
-        Self { settings, unread, stage: Stage::Opening, accept: None, expected, message: None }
+        Self { role, settings, unread, stage: Stage::Opening, accept: None, expected, message: None, interim: 0 }
     }
 
-    /// The server is sent more.
+    /// It is sent more.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
         if self.stage == Stage::Opening {
-            self.open();
+            match self.role {
+                Role::Server => self.open(),
+                Role::Client => while self.answered() {},
+            }
         }
         while self.stage == Stage::Open && self.frame() {}
     }
 
-    /// The server closes by itself.
+    /// It closes by itself.
     pub(super) fn close(&mut self, code: u16) {
         if self.stage == Stage::Open {
             self.expected.push_back((OpCode::Close, code.to_be_bytes().to_vec()));
@@ -69,7 +77,7 @@ impl Model {
         }
     }
 
-    /// Whether the server has no reason to hold a byte, once its output is taken.
+    /// Whether it has no reason to hold a byte, once its output is taken.
     pub(super) fn holds_nothing(&self) -> bool {
         match self.stage {
             Stage::Open => self.unread.is_empty() && self.message.is_none(),
@@ -96,9 +104,32 @@ impl Model {
         };
     }
 
+    /// Reads one head of an answer; false if no other is expected.
+    fn answered(&mut self) -> bool {
+        let foreign = self.unread.iter().zip(b"HTTP/").any(|(byte, expected)| byte != expected);
+        let end = match end_of_head(&self.unread, self.settings.max_handshake - self.interim) {
+            Ok(Some(end)) if !foreign => end,
+            Ok(None) if !foreign => return false,
+            _ => {
+                self.stage = Stage::Refused(vec![]);
+                return false;
+            }
+        };
+        let head: Vec<u8> = self.unread.drain(..end).collect();
+        self.interim += end;
+        let accept = self.accept.as_deref().unwrap_or_default();
+        self.stage = match answer::judge(&head, self.settings.max_headers, accept) {
+            Judged::Interim => return true,
+            Judged::Open => Stage::Open,
+            Judged::Refused(status) => Stage::Refused(vec![status]),
+            Judged::Broken => Stage::Refused(vec![]),
+        };
+        false
+    }
+
     /// Reads one frame; false if it is not whole. What is there of it is judged all the same.
     fn frame(&mut self) -> bool {
-        let receiver = Receiver { role: Role::Server, in_message: self.message.is_some() };
+        let receiver = Receiver { role: self.role, in_message: self.message.is_some(), compression: false };
         let (header, start) = match naive::header(&self.unread, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return false,

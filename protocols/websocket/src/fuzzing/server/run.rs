@@ -1,4 +1,4 @@
-//! The server and its model, side by side.
+//! The WebSocket under test and its model, side by side.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -10,9 +10,11 @@ use switchboard_heartbeat::Config as Heartbeat;
 
 use super::echo::{Echo, FAIL, PAUSE_TIME, Seen};
 use super::model::{Frame, Model, Stage};
+use super::writer::UPGRADE;
 use crate::frame::{Header, OpCode, Receiver, Role};
+use crate::fuzzing::handshake::accept;
 use crate::fuzzing::naive::{self, Naive};
-use crate::{CloseCode, Post, Settings, WebSocket};
+use crate::{CloseCode, Connect, Post, Settings, WebSocket};
 
 const MAX_MESSAGE: usize = 2000;
 const READ_BUDGET: usize = 1024;
@@ -28,7 +30,9 @@ pub(super) struct Run {
     model: Model,
     seen: Rc<Seen>,
     settings: Rc<Settings>,
-    /// What the server has sent, from the beginning of what has not been checked.
+    /// The head that opens it.
+    opening: Vec<u8>,
+    /// What it has sent, from the beginning of what has not been checked.
     sent: Vec<u8>,
     switched: bool,
     /// The peer takes only so much at present.
@@ -44,12 +48,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(choices: u8) -> Self {
+    pub(super) fn new(role: Role, choices: u8) -> Self {
         let heartbeat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(45)).ok();
         let settings = Settings {
             max_message: MAX_MESSAGE,
             max_fragments: 8,
             max_handshake: 1000,
+            max_refusal: 100,
             heartbeat: heartbeat.filter(|_| choices & 1 != 0),
             ..Settings::default()
         };
@@ -63,14 +68,26 @@ impl Run {
         };
         let (seen, settings) = (Rc::<Seen>::default(), Rc::new(settings));
         seen.pauses_first.set(choices & 2 != 0);
-        let protocol = WebSocket::with_settings(Echo(Rc::clone(&seen)), &settings);
+        let mut model = Model::new(role, (*settings).clone());
+        let echo = Echo(Rc::clone(&seen));
+        let (harness, opening) = match (role, Connect::to("ws://a/")) {
+            (Role::Client, Ok(connect)) => {
+                let client = WebSocket::client_with_settings(connect, echo, &settings);
+                let mut harness = Harness::with_limits(client, limits);
+                let (accept, opening) = answer(&harness.take_sent());
+                model.accept = Some(accept);
+                (harness, opening)
+            }
+            _ => (Harness::with_limits(WebSocket::with_settings(echo, &settings), limits), UPGRADE.to_vec()),
+        };
         Self {
-            harness: Harness::with_limits(protocol, limits),
-            model: Model::new((*settings).clone()),
+            harness,
+            model,
+            opening,
             seen,
             settings,
             sent: Vec::new(),
-            switched: false,
+            switched: role == Role::Client,
             limited: false,
             loose: false,
             reset: false,
@@ -78,6 +95,11 @@ impl Run {
             moments: Duration::ZERO,
             posts: VecDeque::new(),
         }
+    }
+
+    /// The head that opens it, whole and right.
+    pub(super) fn opening(&self) -> &[u8] {
+        &self.opening
     }
 
     /// Whether there is no use in going on.
@@ -193,9 +215,23 @@ impl Run {
             assert!(self.posts.is_empty() || !posts_are_due, "missing: {:?}", self.posts);
             let held = self.harness.core().held_bytes();
             assert!(held == 0 || !self.model.holds_nothing(), "{held} bytes are held for nothing");
-            let ended = matches!(self.model.stage, Stage::Failed(_) | Stage::ClosedByPeer(_));
-            assert!(!ended || self.reset || self.harness.saw_eof(), "no end at {:?}", self.model.stage);
+            self.check_end();
         }
+    }
+
+    /// Whether the connection was ended by who has to end it: a server, but for a client that failed it.
+    fn check_end(&self) {
+        let client = self.model.role == Role::Client;
+        let ended = match &self.model.stage {
+            Stage::Failed(_) => true,
+            Stage::ClosedByPeer(_) => !client,
+            Stage::Refused(statuses) => client && statuses.is_empty(), // with a status: when the body has been read
+            _ => false,
+        };
+        let saw_eof = self.harness.saw_eof();
+        assert!(!ended || self.reset || saw_eof, "no end at {:?}", self.model.stage);
+        let waits = client && matches!(self.model.stage, Stage::ClosedByPeer(_)) && !self.finished && !self.reset;
+        assert!(!waits || !saw_eof, "a client ends the connection before its server");
     }
 
     /// Compares a frame with what should come: the next echo or pong, a post, a ping of the heartbeat; where the
@@ -244,19 +280,21 @@ impl Run {
 
     /// Takes the next whole frame of what was sent.
     fn next_frame(&mut self) -> Option<Frame> {
-        let client = Receiver { role: Role::Client, in_message: false };
-        let (Header { fin, opcode, payload, .. }, start) = match naive::header(&self.sent, client) {
+        let role = if self.model.role == Role::Client { Role::Server } else { Role::Client };
+        let receiver = Receiver { role, in_message: false, compression: false };
+        let (Header { fin, opcode, payload, mask, .. }, start) = match naive::header(&self.sent, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return None,
             Naive::Bad => panic!("no frame: {}", self.sent.escape_ascii()),
         };
-        assert!(fin, "the server never fragments");
+        assert!(fin, "nothing is sent in fragments");
         let end = start + usize::try_from(payload).expect("a length that fits");
         if end > self.sent.len() {
             return None;
         }
-        let frame = self.sent.drain(..end).skip(start).collect();
-        Some((opcode, frame))
+        let key = mask.unwrap_or_default();
+        let payload = self.sent.drain(..end).skip(start).zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key);
+        Some((opcode, payload.collect()))
     }
 
     /// The peer takes everything, and goes. Nothing is left then.
@@ -269,6 +307,7 @@ impl Run {
         }
         self.check();
         self.harness.eof();
+        self.finished = true;
         self.check();
         assert!(!self.is_prompt() || self.sent.is_empty() || !self.switched, "half a frame: {:?}", self.sent);
         let exact = self.is_prompt() && !self.reset;
@@ -280,6 +319,8 @@ impl Run {
         let left = (core.open_connections(), core.armed_timers(), core.held_bytes(), core.waiting_messages());
         assert_eq!(left, (0, 0, 0, 0), "connections, timers, bytes and messages are left");
         assert_eq!(self.seen.closed.borrow().is_some(), self.seen.opened.get(), "on_close comes if on_open has");
+        let failed = self.model.role == Role::Client && !self.seen.opened.get();
+        assert_eq!(self.seen.failed.get(), failed, "on_failed comes if on_open has not");
         if exact {
             self.check_farewell(&reason);
         }
@@ -289,6 +330,11 @@ impl Run {
     fn check_farewell(&self, reason: &str) {
         let told = *self.seen.closed.borrow();
         match self.model.stage {
+            Stage::Refused(ref statuses) if self.model.role == Role::Client => {
+                assert_eq!(told, None, "{reason}");
+                let status = statuses.first().map(|status| format!("status {status}"));
+                assert!(reason.contains(&status.unwrap_or_default()), "{reason}, but {statuses:?}");
+            }
             Stage::Opening | Stage::Refused(_) => assert_eq!(told, None, "{reason}"),
             Stage::Open => assert_eq!(told, Some((1006, false, false)), "{reason}"),
             Stage::Failed(code) => assert_eq!(told, Some((code, false, false)), "{reason}"),
@@ -297,6 +343,18 @@ impl Run {
             Stage::Closing(code) => assert_eq!(told.map(|(code, by_peer, _)| (code, by_peer)), Some((code, false))),
         }
     }
+}
+
+/// The accept value, and the answer, that a client's request asks for.
+fn answer(request: &[u8]) -> (String, Vec<u8>) {
+    let request = String::from_utf8_lossy(request);
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = accept(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    (accept, answer.into_bytes())
 }
 
 /// Whether a frame is the expected one. A close frame has a reason on top, in words.

@@ -1,17 +1,20 @@
-//! What a client writes: valid frames, and all the others.
+//! What the peer writes: valid frames, and all the others.
 
 use super::echo::{CLOSE, FAIL, LOUD, PAUSE};
 use crate::fuzzing::octets::Octets;
 
-const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// What a client begins with.
+pub(super) const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// A text that has characters of every length, to be cut anywhere.
 const TEXT: &str = "a\u{e9}\u{20ac}\u{1f980}z";
 
 /// Writes to a buffer, from which chunks are taken.
-pub(super) struct Client {
+pub(super) struct Writer {
     bytes: Vec<u8>,
+    /// It writes as a client does, to a server.
+    masks: bool,
     /// Bytes written since this was last asked.
     written: usize,
     /// A fragmented message has begun; whether it is text, and how far it has come.
@@ -19,18 +22,19 @@ pub(super) struct Client {
     frames: u8,
 }
 
-impl Client {
-    /// Begins with an opening request, or (6) a damaged one, or (7) none.
-    pub(super) fn new(opening: u8, input: &mut Octets<'_>) -> Self {
-        let mut client = Self { bytes: Vec::new(), written: 0, message: None, frames: 0 };
+impl Writer {
+    /// Begins with this head (a client's request, a server's answer), or (6) with it damaged, or (7) without.
+    pub(super) fn new(head: &[u8], opening: u8, input: &mut Octets<'_>) -> Self {
+        let masks = head.starts_with(b"GET ");
+        let mut writer = Self { bytes: Vec::new(), masks, written: 0, message: None, frames: 0 };
         if opening < 7 {
-            client.write(UPGRADE);
+            writer.write(head);
         }
         if opening == 6 {
-            let at = usize::from(input.choice()) % UPGRADE.len();
-            client.bytes[at] ^= 1 << (input.choice() % 8);
+            let at = usize::from(input.choice()) % head.len();
+            writer.bytes[at] ^= 1 << (input.choice() % 8);
         }
-        client
+        writer
     }
 
     /// The next bytes, at most `count`.
@@ -49,20 +53,25 @@ impl Client {
         self.written += bytes.len();
     }
 
-    /// A frame as it should be, with a mask of its own.
+    /// A frame as it should be, with a mask of its own where there must be one.
     fn frame(&mut self, first: u8, payload: &[u8]) {
         self.frames = self.frames.wrapping_add(1);
         let key = [self.frames, 0, 0x5a, self.frames.wrapping_mul(37)];
         let mut bytes = vec![first];
         match payload.len() {
-            short @ 0..126 => bytes.push(0x80 | u8::try_from(short).unwrap_or_default()),
+            short @ 0..126 => bytes.push(u8::try_from(short).unwrap_or_default()),
             long => {
-                bytes.push(0xfe);
+                bytes.push(0x7e);
                 bytes.extend(u16::try_from(long).unwrap_or(u16::MAX).to_be_bytes());
             }
         }
-        bytes.extend(key);
-        bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        if self.masks {
+            bytes[1] |= 0x80;
+            bytes.extend(key);
+            bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        } else {
+            bytes.extend(payload);
+        }
         self.write(&bytes);
     }
 
@@ -130,7 +139,7 @@ impl Client {
             127 => bytes.extend([(); 8].map(|()| input.choice())),
             _ => {}
         }
-        bytes.extend([0; 4]);
+        bytes.extend([0; 4].iter().take(if self.masks { 4 } else { 0 }));
         bytes.extend(TEXT.bytes().cycle().take(usize::from(second & 0x7f)));
         self.write(&bytes);
     }

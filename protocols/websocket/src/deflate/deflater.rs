@@ -1,0 +1,67 @@
+//! Compressing messages (RFC 7692 §7.2.1).
+
+use flate2::{Compress, FlushCompress, Status};
+
+use super::{TAIL, WindowBits};
+
+/// What must be free for a flush to need no second one.
+const ROOM: usize = 64;
+
+/// A compressor, with a window of its own.
+#[derive(Debug)]
+pub struct Deflater {
+    stream: Compress,
+}
+
+impl Deflater {
+    /// One that refers back 2^`window_bits` bytes at most, at a level from 0 (none) to 9 (smallest).
+    #[must_use]
+    pub fn new(window_bits: WindowBits, level: u8) -> Self {
+        // zlib has no window of 256 bytes. In one of 512 it refers back 250 at most: it wants to see 262 bytes ahead.
+        let window_bits = window_bits.bits().max(9);
+        let level = flate2::Compression::new(u32::from(level.min(9)));
+        Self { stream: Compress::new_with_window_bits(level, false, window_bits) }
+    }
+
+    /// Bytes of memory that one with such a window takes, or a little less.
+    #[must_use]
+    pub const fn memory(window_bits: WindowBits) -> usize {
+        let window = 1 << if window_bits.bits() < 9 { 9 } else { window_bits.bits() };
+        // The window twice, two bytes for each position in it, and tables.
+        4 * window + 243 * 1024
+    }
+
+    /// Appends the compressed form of `message` to `out`; later messages may refer back to it. It can be longer than
+    /// the message: by a sixteenth at level 1, hardly at others.
+    pub fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) {
+        if message.is_empty() {
+            out.push(0x00); // RFC 7692 §7.2.3.6: an empty block, of which a flush would make none
+            return;
+        }
+        let mut rest = message;
+        out.reserve(message.len() / 4 + ROOM);
+        loop {
+            let before = self.stream.total_in();
+            let status = self.stream.compress_vec(rest, out, FlushCompress::Sync);
+            debug_assert!(matches!(status, Ok(Status::Ok | Status::BufError)), "{status:?}");
+            let taken = self.stream.total_in() - before;
+            rest = &rest[usize::try_from(taken).unwrap_or(rest.len())..];
+            // Room that is left shows that all has been written.
+            if rest.is_empty() && out.len() < out.capacity() {
+                break;
+            }
+            out.reserve(rest.len() / 4 + ROOM);
+        }
+        debug_assert!(rest.is_empty() && out.ends_with(&TAIL));
+        out.truncate(out.len() - TAIL.len());
+    }
+
+    /// Forgets the messages so far.
+    pub fn reset(&mut self) {
+        self.stream.reset();
+    }
+}
+
+#[cfg(test)]
+#[path = "deflater_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! Decompressing messages as they arrive (RFC 7692 §7.2.2).
+
+use flate2::{Decompress, FlushDecompress, Status};
+use thiserror::Error;
+
+use super::TAIL;
+
+/// The most bytes that are given out at once.
+pub const PIECE: usize = 8 * 1024;
+
+/// How far back a message can refer, at most.
+const WINDOW: usize = 32 * 1024;
+
+/// The peer sent compressed data that is none. The connection must be failed, with close code 1007 as most do, or 1002.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum InflateError {
+    /// Not DEFLATE (RFC 1951), or a reference to what never was.
+    #[error("a compressed message is not valid DEFLATE (RFC 7692 §7.2.2)")]
+    Corrupt,
+    /// The message ends within a DEFLATE block.
+    #[error("a compressed message ends within a block (RFC 7692 §7.2.1)")]
+    Incomplete,
+    /// More than [`Inflater::message`] was allowed.
+    #[error("a compressed message of more than {limit} bytes")]
+    TooLong {
+        /// Bytes allowed.
+        limit: usize,
+    },
+}
+
+/// A decompressor, with a window of 32 KiB: it reads what was compressed with any.
+///
+/// After an error it is of no use any more, but for [`reset`](Self::reset).
+#[derive(Debug)]
+pub struct Inflater {
+    stream: Decompress,
+    /// Something has come since the last block that is known to have ended.
+    is_within: bool,
+    /// What was given out last. zlib forgets its window at a block that says it is the last one (BFINAL), although
+    /// what follows may refer back behind it (RFC 7692 §7.2.3.4): it is reminded by this. A peer that compresses in that
+    /// way does so from its first message on; for others it is not kept after that.
+    history: Option<Vec<u8>>,
+    /// A block has said that it is the last one.
+    finals: bool,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inflater {
+    /// Bytes of memory one takes, or a little less, between messages.
+    pub const MEMORY: usize = 48 * 1024;
+
+    /// The same at most: within a first message, and for peers that compress as RFC 7692 §7.2.3.4 has it.
+    pub const MOST_MEMORY: usize = Self::MEMORY + 2 * WINDOW;
+
+    /// One that has seen no message.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { stream: Decompress::new(false), is_within: false, history: Some(Vec::new()), finals: false }
+    }
+
+    /// Takes the next part of a message, and gives out what it inflates to, by pieces of at most [`PIECE`] bytes.
+    ///
+    /// # Errors
+    /// [`InflateError::Corrupt`], or what `sink` gives, who may want no more.
+    pub fn push<E: From<InflateError>>(
+        &mut self,
+        input: &[u8],
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.run(input, &mut [0; PIECE], sink)
+    }
+
+    /// The same with `piece` for what is given out.
+    fn run<E: From<InflateError>>(
+        &mut self,
+        input: &[u8],
+        piece: &mut [u8],
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = input;
+        loop {
+            self.is_within |= !rest.is_empty();
+            let (read, written) = (self.stream.total_in(), self.stream.total_out());
+            let status = self.stream.decompress(rest, piece, FlushDecompress::None);
+            let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
+            rest = &rest[count(self.stream.total_in(), read)..];
+            let output = &piece[..count(self.stream.total_out(), written)];
+            let status = status.map_err(|_| InflateError::Corrupt)?;
+            self.remember(output);
+            if !output.is_empty() {
+                sink(output)?;
+            }
+            let is_full = output.len() == piece.len(); // there may be more
+            match status {
+                Status::StreamEnd => self.go_on()?,
+                _ if is_full || rest.is_empty() => {}
+                _ => return Err(InflateError::Corrupt.into()), // it takes everything for which it has room
+            }
+            if rest.is_empty() && !is_full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The message has ended.
+    ///
+    /// # Errors
+    /// [`InflateError`]. Of an unfinished message, [`InflateError::Incomplete`] where it can be told.
+    pub fn finish(&mut self) -> Result<(), InflateError> {
+        self.push_tail()?;
+        if !self.finals {
+            self.history = None;
+        }
+        Ok(())
+    }
+
+    /// The same where no later message refers back to this one; it is forgotten.
+    ///
+    /// # Errors
+    /// [`InflateError`], [`Incomplete`](InflateError::Incomplete) for every message that ends within a block.
+    pub fn finish_and_reset(&mut self) -> Result<(), InflateError> {
+        let finished = self.push_tail().and_then(|()| {
+            // A last block, with nothing in it, can be nowhere but behind another.
+            let end = self.stream.decompress(&[0x03, 0x00], &mut [0; 8], FlushDecompress::None);
+            if matches!(end, Ok(Status::StreamEnd)) { Ok(()) } else { Err(InflateError::Incomplete) }
+        });
+        self.reset();
+        finished
+    }
+
+    /// Forgets the messages so far.
+    pub fn reset(&mut self) {
+        self.stream.reset(false);
+        self.is_within = false;
+        self.finals = false;
+        self.history = Some(self.history.take().unwrap_or_default());
+        self.history.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Inflates a whole message, into a buffer that grows with it.
+    ///
+    /// # Errors
+    /// [`InflateError`]; [`TooLong`](InflateError::TooLong), of a message of more than `limit` bytes, as soon as it shows.
+    pub fn message(&mut self, payload: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        let mut message: Vec<u8> = Vec::new();
+        self.push(payload, &mut |piece| {
+            let size = message.len() + piece.len();
+            if size > limit {
+                return Err(InflateError::TooLong { limit });
+            }
+            if size > message.capacity() {
+                message.reserve_exact(size.max((2 * message.capacity()).min(limit)) - message.len());
+            }
+            message.extend_from_slice(piece);
+            Ok(())
+        })?;
+        self.finish()?;
+        Ok(message)
+    }
+
+    /// What the sender removed from the message (RFC 7692 §7.2.2). It has nothing in it to give out.
+    fn push_tail(&mut self) -> Result<(), InflateError> {
+        // No bytes at all, or none behind a last block: some send empty messages, and the ends of others, like this. The
+        // window stays in order.
+        if self.is_within {
+            self.run(&TAIL, &mut [0; 16], &mut |_| Err(InflateError::Incomplete))?;
+            self.is_within = false;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, output: &[u8]) {
+        let Some(history) = &mut self.history else { return };
+        if history.len() + output.len() > 2 * WINDOW {
+            history.drain(..history.len().saturating_sub(WINDOW));
+        }
+        history.extend_from_slice(output);
+    }
+
+    /// A block has said that it is the last one. What follows, from the next byte on, are other blocks.
+    fn go_on(&mut self) -> Result<(), InflateError> {
+        self.stream.reset(false);
+        (self.is_within, self.finals) = (false, true);
+        let history = self.history.get_or_insert_default();
+        let window = &history[history.len().saturating_sub(WINDOW)..];
+        if !window.is_empty() {
+            self.stream.set_dictionary(window).map_err(|_| InflateError::Corrupt)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "inflater_tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+//! The compressors and decompressors of a thread, for connections that have none of their own.
+
+use std::cell::RefCell;
+
+use super::{Deflater, Inflater, WindowBits};
+
+/// How many of each are kept while they are idle: a compressor for each window there is, and a decompressor for each of
+/// a few messages that arrive at the same time.
+const KEPT: usize = 8;
+
+thread_local!(static POOL: RefCell<Pool> = RefCell::default());
+
+#[derive(Default)]
+struct Pool {
+    /// With their window and level; the one that was used last comes last.
+    deflaters: Vec<(WindowBits, u8, Deflater)>,
+    inflaters: Vec<Inflater>,
+    buffer: Vec<u8>,
+}
+
+/// The largest buffer that is kept.
+const LARGEST: usize = 64 * 1024;
+
+/// An empty buffer, for a message that is compressed and sent at once. It is to be given [back](keep_buffer).
+pub(crate) fn buffer() -> Vec<u8> {
+    POOL.with_borrow_mut(|pool| std::mem::take(&mut pool.buffer))
+}
+
+pub(crate) fn keep_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= LARGEST {
+        buffer.clear();
+        POOL.with_borrow_mut(|pool| pool.buffer = buffer);
+    }
+}
+
+/// A compressor that remembers nothing. It is to be given [back](keep_deflater).
+pub(super) fn deflater(window_bits: WindowBits, level: u8) -> Deflater {
+    let idle = POOL.with_borrow_mut(|pool| {
+        let index = pool.deflaters.iter().position(|(bits, of, _)| (*bits, *of) == (window_bits, level))?;
+        Some(pool.deflaters.remove(index).2)
+    });
+    idle.unwrap_or_else(|| Deflater::new(window_bits, level))
+}
+
+pub(super) fn keep_deflater(window_bits: WindowBits, level: u8, mut deflater: Deflater) {
+    deflater.reset();
+    POOL.with_borrow_mut(|pool| {
+        if pool.deflaters.len() == KEPT {
+            pool.deflaters.remove(0);
+        }
+        pool.deflaters.push((window_bits, level, deflater));
+    });
+}
+
+/// A decompressor that remembers nothing. It is to be given [back](keep_inflater).
+pub(super) fn inflater() -> Inflater {
+    POOL.with_borrow_mut(|pool| pool.inflaters.pop()).unwrap_or_default()
+}
+
+pub(super) fn keep_inflater(mut inflater: Inflater) {
+    // A thread that ends has dropped its pool before the connections that it still holds.
+    let _ = POOL.try_with(|pool| {
+        let inflaters = &mut pool.borrow_mut().inflaters;
+        if inflaters.len() < KEPT {
+            inflater.reset();
+            inflaters.push(inflater);
+        }
+    });
+}
