@@ -189,7 +189,8 @@ impl Run {
 
     /// The server closes by itself: at once, or in the midst of what it still has to read.
     fn close_by(&mut self, act: impl FnOnce(&mut Harness), code: u16) {
-        if self.model.stage == Stage::Opening || !self.is_prompt() {
+        let reads_refusal = self.model.role == Role::Client && matches!(self.model.stage, Stage::Refused(_));
+        if self.model.stage == Stage::Opening || reads_refusal || !self.is_prompt() {
             self.loose = true;
         } else {
             self.model.close(code);
