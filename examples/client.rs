@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! cargo run --example client -- localhost:7000 hello world
+//! cargo run --example client -- --retry localhost:7000 hello, once you are there
 //! cargo run --example client -- --udp 127.0.0.1:7001 < lines.txt
 //! ```
 
 use std::io::{self, BufRead, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::{cell::Cell, error::Error, process::ExitCode, rc::Rc, time::Duration, vec};
+use std::{cell::Cell, cell::RefCell, error::Error, process::ExitCode, rc::Rc, time::Duration, vec};
 
 use clap::Parser;
 use switchboard::{
-    CloseReason, Closing, Context, Core, Datagram, DatagramContext, DatagramProtocol, EventLoop, Failure, Input,
-    Limits, Protocol, TimerId,
+    Backoff, CloseReason, Context, Core, Datagram, DatagramContext, DatagramProtocol, EventLoop, Failure, Input,
+    Limits, Protocol, Reconnect, Retry, TimerId,
 };
 use switchboard_heartbeat::IdleTimeout;
 
@@ -27,6 +28,9 @@ struct Options {
     /// Speak UDP
     #[arg(long)]
     udp: bool,
+    /// Try again, after a while, until the TCP peer can be reached
+    #[arg(long, conflicts_with = "udp")]
+    retry: bool,
     /// Give up when nothing comes for so long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -52,7 +56,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn talk(Options { udp, timeout, peer, lines }: Options) -> Result<(), Box<dyn Error>> {
+fn talk(Options { udp, retry, timeout, peer, lines }: Options) -> Result<(), Box<dyn Error>> {
     let mut lines: Vec<_> = lines.into_iter().map(String::into_bytes).collect();
     if lines.is_empty() {
         lines = io::stdin().lock().split(b'\n').collect::<Result<_, _>>()?;
@@ -63,10 +67,29 @@ fn talk(Options { udp, timeout, peer, lines }: Options) -> Result<(), Box<dyn Er
     if udp {
         event_loop.bind_udp(if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, Udp(talk))?;
     } else {
-        event_loop.connect(peer, IdleTimeout::new(timeout).around(Tcp(talk)));
+        connect(event_loop.core(), talk, retry);
     }
     event_loop.run()?;
     trouble.take().map_or(Ok(()), |trouble: String| Err(trouble.into()))
+}
+
+/// Connects; again and again if it is to `retry`, but not once a connection stood: what became of the lines sent on it
+/// nobody knows.
+fn connect(core: &mut Core, talk: Talk, retry: bool) {
+    let (peer, timeout) = (talk.peer, talk.timeout);
+    let talk = Rc::new(RefCell::new(talk));
+    let said = Rc::clone(&talk);
+    Reconnect::new(peer, move |_| IdleTimeout::new(timeout).around(Tcp(Rc::clone(&said))))
+        .backoff(Backoff { first: Duration::from_millis(500), most: Duration::from_secs(10), ..Backoff::default() })
+        .decide(move |ended| {
+            if !retry || ended.stood.is_some() {
+                return Retry::No;
+            }
+            eprintln!("{peer}: {}; trying again", ended.reason);
+            Retry::of(ended.reason)
+        })
+        .when_over(move |core, reason| talk.borrow().ended(core, reason))
+        .start(core);
 }
 
 /// What is to be said, by either protocol.
@@ -91,7 +114,7 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     printed.map_err(|error| io::Error::new(error.kind(), format!("cannot print the answer: {error}")))
 }
 
-struct Tcp(Talk);
+struct Tcp(Rc<RefCell<Talk>>);
 
 impl Protocol for Tcp {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
@@ -101,7 +124,7 @@ impl Protocol for Tcp {
     /// Sends while there is room, and half-closes after the last line.
     fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         while cx.has_room() {
-            let Some(line) = self.0.lines.next() else {
+            let Some(line) = self.0.borrow_mut().lines.next() else {
                 cx.finish();
                 break;
             };
@@ -112,10 +135,6 @@ impl Protocol for Tcp {
 
     fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
         Ok(print(input.take_all())?)
-    }
-
-    fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
-        self.0.ended(cx, reason);
     }
 }
 

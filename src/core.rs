@@ -9,6 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::handle::Handle;
 use crate::link::Link;
 use crate::message::{Mailbox, PostOffice};
+use crate::reconnect::{self, Reconnects};
 use crate::registry::Registry;
 use crate::timer::Timers;
 use crate::{
@@ -38,6 +39,7 @@ pub struct Core {
     /// Connections that exist or are being established.
     pub(crate) connections: usize,
     pub(crate) draining: bool,
+    pub(crate) reconnects: Reconnects,
     random: ChaCha20Rng,
     handle: Handle,
     /// Why connections closed, for those who test.
@@ -57,9 +59,20 @@ pub(crate) enum SwitchTo {
 
 /// What callbacks asked of the loop, in order.
 pub(crate) enum Command {
-    Connect { id: ConnectionId, address: SocketAddr, protocol: Box<dyn Protocol> },
-    Close { id: EndpointId, abort: bool },
-    Shutdown { timeout: Duration },
+    /// Not before the time `at`.
+    Connect {
+        id: ConnectionId,
+        at: Time,
+        address: SocketAddr,
+        protocol: Box<dyn Protocol>,
+    },
+    Close {
+        id: EndpointId,
+        abort: bool,
+    },
+    Shutdown {
+        timeout: Duration,
+    },
 }
 
 impl Core {
@@ -77,6 +90,7 @@ impl Core {
             held: 0,
             connections: 0,
             draining: false,
+            reconnects: Reconnects::default(),
             random: ChaCha20Rng::from_seed(seed),
             handle,
             close_reasons: None,
@@ -95,6 +109,7 @@ impl Core {
 
     /// A connection's `on_close` was called with this reason.
     pub(crate) fn note_close(&mut self, id: EndpointId, reason: CloseReason) {
+        reconnect::ended(self, id, &reason);
         if let Some(reasons) = &mut self.close_reasons {
             reasons.push((id, reason));
         }
@@ -162,8 +177,35 @@ impl Core {
     /// stands. If it can't be established, `protocol`'s `on_close` says why; at once, if the loop
     /// drains. (A protocol that connects again in answer to that, when the loop has ended, is dropped.)
     pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
-        let id = ConnectionId(self.registry.reserve());
-        self.commands.push(Command::Connect { id, address, protocol: protocol.boxed() });
+        self.connect_after(Duration::ZERO, address, protocol)
+    }
+
+    /// As [`connect`](Self::connect), after a delay. Until then it is nothing to the system, but counts
+    /// as a connection (where the loop has no room for one now, it is refused only if there is none
+    /// then); closing it, and the drain, end it at once.
+    ///
+    /// [`Reconnect`](crate::Reconnect) is made of this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::{Bytes, EventLoop, protocol_fn};
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let later = event_loop.connect_after(
+    ///     Duration::from_secs(3600),
+    ///     "127.0.0.1:7000".parse().unwrap(),
+    ///     protocol_fn(|_, _| Ok(())),
+    /// );
+    /// event_loop.core().post(later, Bytes::from("for then")).unwrap();
+    /// event_loop.core().close(later); // or rather not
+    /// event_loop.turn(None)?;
+    /// assert_eq!(event_loop.core().open_connections(), 0);
+    /// assert_eq!(event_loop.counters().messages_undelivered, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_after(&mut self, delay: Duration, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
+        let (id, at) = (ConnectionId(self.registry.reserve()), self.now + delay);
+        self.commands.push(Command::Connect { id, at, address, protocol: protocol.boxed() });
         id
     }
 

@@ -14,6 +14,7 @@ use crate::{Core, Counters, EndpointId, Limits, Time, TimerId};
 
 mod accepting;
 mod commands;
+mod connecting;
 mod drain;
 mod embedding;
 mod entries;
@@ -244,7 +245,8 @@ impl<D: Driver> EventLoop<D> {
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
                 Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
                 Some(Entry::Listener(_)) => self.accept(id),
-                None => {} // it closed after the poll that found it ready
+                Some(Entry::Delayed(_)) => {} // the driver does not know of it
+                None => {}                    // it closed after the poll that found it ready
             }
         }
         events.clear();
@@ -262,7 +264,7 @@ impl<D: Driver> EventLoop<D> {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.on_ready(core, shop)),
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_ready(core, shop)),
                 Some(Entry::Listener(_)) => self.accept(id),
-                None => {}
+                Some(Entry::Delayed(_)) | None => {}
             }
         }
         self.ready = ready;
@@ -277,6 +279,7 @@ impl<D: Driver> EventLoop<D> {
                 Some(Entry::Connection(_)) => self.visit(owner, |c, core, shop| c.on_timer(core, shop, timer)),
                 Some(Entry::Socket(_)) => self.visit_socket(owner, |s, core, shop| s.on_timer(core, shop, timer)),
                 Some(Entry::Listener(_)) => self.accept_again(owner, timer),
+                Some(Entry::Delayed(_)) => self.connect_delayed(owner, timer),
                 None => {} // its owner went in this batch, and the timer with it
             }
         }
@@ -298,7 +301,7 @@ impl<D: Driver> EventLoop<D> {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.deliver_mail(core, shop)),
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.deliver_mail(core, shop)),
                 // A listener takes no mail; what is still to connect is visited when it stands.
-                Some(Entry::Listener(_)) | None => {}
+                Some(Entry::Listener(_) | Entry::Delayed(_)) | None => {}
             }
         }
         self.round = round;

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod connection;
 mod context;
 mod core;
@@ -45,6 +46,7 @@ mod listener;
 mod message;
 mod outbox;
 mod protocol;
+mod reconnect;
 mod registry;
 mod tail;
 pub mod testkit;
@@ -52,6 +54,7 @@ mod time;
 mod timer;
 mod udp;
 
+pub use backoff::{Backoff, Jitter};
 pub use context::{Closing, Context};
 pub use core::Core;
 pub use counters::Counters;
@@ -66,6 +69,7 @@ pub use limits::{InvalidLimits, Limits};
 pub use listener::{Accepted, ListenOptions};
 pub use message::Message;
 pub use protocol::{Protocol, ProtocolFn, protocol_fn};
+pub use reconnect::{Ended, Reconnect, Reconnecting, Retry};
 pub use time::Time;
 pub use timer::TimerId;
 

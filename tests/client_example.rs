@@ -1,12 +1,13 @@
 //! The client example against real peers: what it prints, and what it exits with.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 mod support;
 
+use socket2::{Domain, Socket, Type};
 use support::{Finished, Program, Server, now};
 
 fn client(arguments: &[&str]) -> Finished {
@@ -60,6 +61,40 @@ fn a_refused_connection_exits_1() {
     let Finished { status, stdout, stderr } = client(&[&free.to_string(), "hello"]);
     assert_eq!((status.code(), stdout), (Some(1), vec![]));
     assert!(stderr[0].starts_with(&format!("error: {free}: could not connect: ")) && stderr.len() == 1, "{stderr:?}");
+}
+
+#[test]
+fn it_can_wait_for_a_peer_that_is_not_there_yet() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap(); // the port is ours, but nobody listens
+    let peer = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut program = Program::start("client", &["--retry", &peer.to_string(), "hello"]);
+    for _ in 0..2 {
+        let refused = program.error_line();
+        assert!(refused.starts_with(&format!("{peer}: could not connect: ")), "{refused}");
+        assert!(refused.ends_with("; trying again"), "{refused}");
+    }
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).unwrap();
+    stream.write_all(heard.to_uppercase().as_bytes()).unwrap();
+    drop(stream);
+    let Finished { status, stdout, .. } = program.finish();
+    assert_eq!((status.code(), stdout), (Some(0), said(&["HELLO"])));
+}
+
+#[test]
+fn a_connection_that_breaks_is_not_made_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    let mut program = Program::start("client", &["--retry", &peer.to_string(), "hello"]);
+    let (stream, _) = listener.accept().unwrap();
+    stream.peek(&mut [0]).unwrap();
+    drop(stream); // a reset: its input is unread
+    let Finished { status, stderr, .. } = program.finish();
+    assert_eq!((status.code(), stderr.len()), (Some(1), 1), "{stderr:?}");
 }
 
 #[test]
@@ -130,6 +165,7 @@ fn a_mistake_in_the_arguments_exits_2() {
         (&["host.invalid:7000", "hello"], "host.invalid:7000"),
         (&["--timeout", "soon", "127.0.0.1:7000"], "soon"),
         (&["--tls", "127.0.0.1:7000"], "--tls"),
+        (&["--udp", "--retry", "127.0.0.1:7000"], "--retry"),
     ] {
         let Finished { status, stdout, stderr } = client(arguments);
         assert_eq!((status.code(), stdout), (Some(2), vec![]), "{arguments:?}");

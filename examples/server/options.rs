@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 use switchboard::Limits;
 use switchboard_heartbeat::Config as Heartbeat;
 use switchboard_websocket::Settings;
+use switchboard_websocket::deflate::Compression;
 
 use crate::note;
 
@@ -83,7 +84,10 @@ impl Options {
     }
 
     pub(crate) fn web_settings(&self) -> Settings {
-        let settings = Settings { max_message: self.max_message(), ..Settings::default() };
+        // Quickly rather than well: everybody waits while one thread compresses an echo of 64 MiB.
+        let compression = Compression { level: 1, ..Compression::default() };
+        let settings =
+            Settings { max_message: self.max_message(), compression: Some(compression), ..Settings::default() };
         let heartbeat = settings.heartbeat.map(|default| self.timing(default));
         Settings { heartbeat, ..settings }
     }

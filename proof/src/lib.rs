@@ -3,5 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dice;
 pub mod differential;
+pub mod streams;
 pub mod workload;

@@ -4,9 +4,9 @@
 //! Clients know what must come back to them, and say so at once if something else does. In the end everything is made
 //! well again and everybody says goodbye; then nobody may be left waiting, and nothing may be left at all.
 
+mod callers;
 mod datagrams;
 mod dialects;
-mod dice;
 mod servers;
 mod talker;
 mod world;
@@ -15,9 +15,10 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use dice::Dice;
 use switchboard::testkit::Simulation;
 use world::{Mood, World};
+
+use crate::dice::Dice;
 
 /// What happened in a run, or in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -28,10 +28,13 @@ impl<S: Stream> Connection<S> {
     ) -> Status {
         match driver.connected(&mut self.stream) {
             Ok(false) => Status::Alive,
-            Ok(true) => match self.open(core, shop) {
-                Status::Alive => self.on_event(core, shop, event),
-                gone => gone,
-            },
+            Ok(true) => {
+                core.reconnects.opened(self.link.id, core.now);
+                match self.open(core, shop) {
+                    Status::Alive => self.on_event(core, shop, event),
+                    gone => gone,
+                }
+            }
             Err(error) => self.connect_failed(core, CloseReason::Connect(error)),
         }
     }

@@ -1,14 +1,12 @@
 //! Accepting and refusing, and taking out what has gone.
 
-use std::net::SocketAddr;
-
 use super::{Entry, EventLoop};
 use crate::connection::{Connection, Status};
 use crate::driver::{AcceptError, Driver};
 use crate::link::{Flag, Link};
 use crate::listener::Accepted;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Closing, ConnectionId, EndpointId, LimitExceeded, Protocol, TimerId};
+use crate::{CloseReason, Closing, EndpointId, Protocol, TimerId};
 
 impl<D: Driver> EventLoop<D> {
     /// Accepts who waits, within the turn's budget and the loop's limit.
@@ -79,30 +77,14 @@ impl<D: Driver> EventLoop<D> {
         self.visit(id, Connection::open);
     }
 
-    /// Begins an outgoing connection.
-    pub(super) fn begin_connect(&mut self, id: ConnectionId, address: SocketAddr, protocol: Box<dyn Protocol>) {
-        let counters = crate::core::OUTGOING;
-        if self.core.draining {
-            return self.refuse(id.0, counters, protocol, CloseReason::Shutdown { unsent: 0 });
-        }
-        let limit = self.core.limits.connections;
-        if self.core.connections >= limit {
-            let reason = CloseReason::Limit(LimitExceeded::Connections(limit));
-            return self.refuse(id.0, counters, protocol, reason);
-        }
-        match self.driver.connect(id.0.key(), address) {
-            Ok(stream) => {
-                let connection =
-                    Connection::connecting(stream, Link::new(id.0, counters, self.core.now), protocol, &mut self.core);
-                self.core.connections += 1;
-                self.entries.insert(id.0, Entry::Connection(connection));
-            }
-            Err(error) => self.refuse(id.0, counters, protocol, CloseReason::Connect(error)),
-        }
-    }
-
     /// Ends a connection that never came to be.
-    fn refuse(&mut self, id: EndpointId, counters: u32, mut protocol: Box<dyn Protocol>, reason: CloseReason) {
+    pub(super) fn refuse(
+        &mut self,
+        id: EndpointId,
+        counters: u32,
+        mut protocol: Box<dyn Protocol>,
+        reason: CloseReason,
+    ) {
         self.core.counters[counters as usize].connect_errors += 1;
         self.core.retire(&Link::new(id, counters, self.core.now));
         protocol.on_close(&mut Closing { core: &mut self.core, id, counters }, &reason);
@@ -121,7 +103,7 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// A connection has gone: listeners that waited for that may accept again.
-    fn admit(&mut self) {
+    pub(super) fn admit(&mut self) {
         for id in self.full.drain(..) {
             if let Some(Entry::Listener(listener)) = self.entries.get_mut(id) {
                 listener.link.flags.remove(Flag::HELD);
@@ -145,9 +127,14 @@ impl<D: Driver> EventLoop<D> {
         self.release(id);
     }
 
-    /// Frees an id, and memory if much of it is free.
+    /// Frees an id, and memory if much of that is free.
     fn release(&mut self, id: EndpointId) {
         self.core.registry.release(id);
+        self.shrink();
+    }
+
+    /// Gives back memory if much of it is free.
+    pub(super) fn shrink(&mut self) {
         if self.entries.is_worth_shrinking(self.core.connections) {
             self.entries.shrink();
             self.core.shrink();

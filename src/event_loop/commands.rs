@@ -1,6 +1,7 @@
 //! What other threads and callbacks asked for.
 
 use super::{Entry, EventLoop};
+use crate::CloseReason;
 use crate::core::{Command, OUTGOING};
 use crate::driver::Driver;
 use crate::handle::Remote;
@@ -42,11 +43,12 @@ impl<D: Driver> EventLoop<D> {
         }
         for command in std::mem::take(&mut self.core.commands) {
             match command {
-                Command::Connect { id, address, protocol } => self.begin_connect(id, address, protocol),
+                Command::Connect { id, at, address, protocol } => self.begin_connect(id, at, address, protocol),
                 Command::Close { id, abort } => match self.entries.get_mut(id) {
                     Some(Entry::Connection(_)) => self.visit(id, |c, core, _| c.close_by_command(core, abort)),
                     Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, _| s.close_by_command(core, abort)),
                     Some(Entry::Listener(_)) => self.remove_listener(id),
+                    Some(Entry::Delayed(_)) => self.call_off(id, CloseReason::Aborted { unsent: 0 }),
                     None => {} // gone already
                 },
                 Command::Shutdown { timeout } => self.begin_drain(timeout),

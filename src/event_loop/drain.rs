@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Entry, EventLoop};
 use crate::core::OUTGOING;
 use crate::driver::Driver;
-use crate::{Counters, Protocol, Time};
+use crate::{CloseReason, Counters, Protocol, Time};
 
 /// A drain that is under way.
 pub(super) struct Drain {
@@ -42,6 +42,7 @@ impl<D: Driver> EventLoop<D> {
         for id in self.entries.ids() {
             match self.entries.get_mut(id) {
                 Some(Entry::Listener(_)) => self.remove_listener(id),
+                Some(Entry::Delayed(_)) => self.call_off(id, CloseReason::Shutdown { unsent: 0 }),
                 Some(Entry::Socket(_)) => {
                     self.visit_socket(id, |s, core, shop| s.visit(core, shop, |p, cx| p.on_shutdown(cx)));
                 }
@@ -79,6 +80,10 @@ impl<D: Driver> EventLoop<D> {
         for id in self.entries.ids() {
             match self.entries.get_mut(id) {
                 Some(Entry::Listener(_)) => self.remove_listener(id),
+                Some(Entry::Delayed(delayed)) => {
+                    cut_off += usize::from(delayed.counts);
+                    self.call_off(id, CloseReason::Shutdown { unsent: 0 });
+                }
                 Some(Entry::Socket(_)) => self.visit_socket(id, |socket, core, _| socket.cut_off(core)),
                 Some(Entry::Connection(connection)) => {
                     cut_off += usize::from(connection.has_protocol());

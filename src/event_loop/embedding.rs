@@ -15,6 +15,7 @@ impl<D: Driver> EventLoop<D> {
     pub fn local_addr(&self, id: impl Into<EndpointId>) -> Option<SocketAddr> {
         match self.entries.get(id.into())? {
             Entry::Connection(connection) => connection.stream.local_addr().ok(),
+            Entry::Delayed(_) => None,
             Entry::Listener(listener) => self.driver.listener_addr(&listener.listener).ok(),
             Entry::Socket(socket) => socket.socket.local_addr().ok(),
         }
@@ -43,6 +44,10 @@ impl<D: Driver> EventLoop<D> {
         match self.entries.get_mut(id.0)? {
             Entry::Connection(connection) => {
                 let protocol: &mut dyn Any = connection.protocol()?;
+                protocol.downcast_mut()
+            }
+            Entry::Delayed(delayed) => {
+                let protocol: &mut dyn Any = &mut *delayed.protocol;
                 protocol.downcast_mut()
             }
             _ => None,
@@ -78,7 +83,7 @@ impl<D: Driver> EventLoop<D> {
         let head = match self.entries.get(id) {
             Some(Entry::Connection(connection)) => connection.link.timers,
             Some(Entry::Socket(socket)) => socket.link.timers,
-            Some(Entry::Listener(_)) | None => return Vec::new(),
+            Some(Entry::Listener(_) | Entry::Delayed(_)) | None => return Vec::new(),
         };
         let timers = self.core.timers.all(head).filter(|(timer, _)| timer.depth() != LOOP_DEPTH);
         let mut deadlines: Vec<Time> = timers.map(|(_, deadline)| deadline).collect();

@@ -1,15 +1,18 @@
 //! The slab of everything on the loop. Indices come from the registry, which hands out ids before
 //! anything stands behind them.
 
+use super::connecting::Delayed;
 use crate::EndpointId;
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::listener::Listener;
 use crate::udp::UdpEndpoint;
 
-/// What an id can name. Listeners and sockets are few: their boxes keep a connection's entry small.
+/// What an id can name. The others are few: their boxes keep a connection's entry small.
 pub(super) enum Entry<D: Driver> {
     Connection(Connection<D::Stream>),
+    /// A connection to be, whose time has not come.
+    Delayed(Box<Delayed>),
     Listener(Box<Listener<D::Listener>>),
     Socket(Box<UdpEndpoint<D::Socket>>),
 }
@@ -18,6 +21,7 @@ impl<D: Driver> Entry<D> {
     fn id(&self) -> EndpointId {
         match self {
             Self::Connection(connection) => connection.link.id,
+            Self::Delayed(delayed) => delayed.link.id,
             Self::Listener(listener) => listener.link.id,
             Self::Socket(socket) => socket.link.id,
         }

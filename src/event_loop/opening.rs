@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use super::{Entry, EventLoop};
 use crate::datagram::DatagramProtocol;
@@ -17,6 +18,12 @@ impl<D: Driver> EventLoop<D> {
     /// Opens an outgoing TCP connection: see [`Core::connect`](crate::Core::connect).
     pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
         self.core().connect(address, protocol)
+    }
+
+    /// Opens an outgoing TCP connection after a delay: see
+    /// [`Core::connect_after`](crate::Core::connect_after).
+    pub fn connect_after(&mut self, delay: Duration, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
+        self.core().connect_after(delay, address, protocol)
     }
 
     /// Listens on an address; `factory` gives each accepted connection its protocol, or refuses it

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use switchboard::driver::AcceptError;
 use switchboard::testkit;
-use switchboard::{EndpointId, Limits};
+use switchboard::{EndpointId, Limits, Time};
 
 use crate::actor::{Actor, Notes, Reactions};
 use crate::explorer::Choice::*;
@@ -25,11 +26,11 @@ const CALLER: Reactions = Reactions {
     ..Reactions::USUAL
 };
 
-fn connect(script: &Rc<Script>) {
+fn connect(script: &Rc<Script>, delay: Duration) {
     let mut world = World::new(testkit::network(), script, tiny());
     let notes = Notes::default();
     let address = world.address();
-    let id = world.event_loop.connect(address, Actor::new(script, CALLER, &notes));
+    let id = world.event_loop.connect_after(delay, address, Actor::new(script, CALLER, &notes));
     notes.borrow_mut().id = Some(id);
     world.sides.push(Side::new(None, &notes).outgoing());
     world.explore(OUTGOING, |world, choice| {
@@ -43,13 +44,24 @@ fn connect(script: &Rc<Script>) {
             flow::act(world, choice);
         }
     });
+    world.settle();
+    if !delay.is_zero() && notes.borrow().closed == 0 && world.event_loop.core().now() < Time::ZERO + delay {
+        assert!(world.network.next_outgoing().is_none(), "its time has not come");
+        world.jump();
+        world.settle();
+    }
     world.sides[0].peer = world.sides[0].peer.take().or_else(|| world.network.next_outgoing());
     world.end();
 }
 
 #[test]
 fn outgoing_connections() {
-    explore("outgoing connections", 4, connect);
+    explore("outgoing connections", 4, |script| connect(script, Duration::ZERO));
+}
+
+#[test]
+fn outgoing_connections_after_a_delay() {
+    explore("outgoing connections after a delay", 4, |script| connect(script, Duration::from_millis(30)));
 }
 
 const ACCEPTING: &[Choice] = &[Connect, Exhausted, Vanished, Byte, End, OtherEnd, Stale, Later, Shutdown];

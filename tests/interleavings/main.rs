@@ -28,5 +28,6 @@ mod explorer;
 mod flow;
 mod layers;
 mod letters;
+mod reconnecting;
 mod side;
 mod world;

@@ -119,7 +119,7 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
         }
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while self.is_busy() {
             self.turn();
         }
@@ -132,7 +132,7 @@ impl<const SHORT_MEANS_DRAINED: bool> World<SHORT_MEANS_DRAINED> {
     }
 
     /// Time passes until the next deadline.
-    fn jump(&mut self) -> bool {
+    pub(crate) fn jump(&mut self) -> bool {
         let Some(due) = self.later() else { return false };
         self.network.advance(due);
         (self.idle, self.turns) = (0, 0);

@@ -62,6 +62,44 @@ fn websocket_echo_gives_back_text_and_bytes_from_any_origin() {
 }
 
 #[test]
+fn websocket_echo_is_compressed_for_who_offers_it() {
+    let server = Server::start(&["--quiet"]);
+    let shake_hands = |extensions: &str| {
+        let mut stream = server.connect("websocket");
+        let request = format!(
+            "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        (stream, head)
+    };
+    let (_, head) = shake_hands("");
+    assert!(!head.contains("Extensions"), "{head}");
+
+    let (mut stream, head) = shake_hands("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert!(head.contains(&format!("\r\nSec-WebSocket-Extensions: {agreed}\r\n")), "{head}");
+    // "Hello" as RFC 7692 §7.2.3.1 compresses it comes back as it is, being short; 2000 times the same does not.
+    stream.write_all(&[0xc1, 0x87, 0, 0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]).unwrap();
+    let mut frame = [0; 7];
+    stream.read_exact(&mut frame).unwrap();
+    assert_eq!(frame, *b"\x81\x05Hello");
+    let long = [&[0x81, 0xfe, 0x07, 0xd0, 0, 0, 0, 0][..], &[b'a'; 2000]].concat();
+    stream.write_all(&long).unwrap();
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).unwrap();
+    assert!(header[0] == 0xc1 && header[1] < 126, "compressed, to less than 126 bytes: {header:x?}");
+}
+
+#[test]
 fn the_page_is_served_and_nothing_else() {
     let server = Server::start(&["--quiet"]);
     let page = http(&server, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -9,6 +9,7 @@ mod connections;
 mod determinism;
 mod echo;
 mod faults;
+mod herd;
 mod month;
 mod outages;
 mod pair;

@@ -15,5 +15,6 @@ mod handles;
 mod last_words;
 mod posting;
 mod pump;
+mod reconnecting;
 mod turning;
 mod web_socket;

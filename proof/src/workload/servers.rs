@@ -1,6 +1,6 @@
 //! What the server of the workload speaks, beside the plug-ins as they are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use switchboard::{
@@ -36,6 +36,8 @@ pub(super) struct Ring {
     pub(super) posted: u64,
     /// Of those, the lines that came there.
     pub(super) delivered: u64,
+    /// Messages that WebSockets could not send back: they are undelivered, too.
+    pub(super) unsent: Rc<Cell<u64>>,
 }
 
 /// Passes each line on to the next member of the ring.

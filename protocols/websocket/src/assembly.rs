@@ -1,27 +1,33 @@
-//! A message that did not arrive whole in one frame and one read.
+//! A message that did not arrive whole in one frame and one read: put together here, or handed on in pieces.
 
-use switchboard::LimitExceeded;
+use switchboard::{LimitExceeded, TimerId};
 
 use crate::deflate::{Incoming, InflateError, Inflater};
 use crate::frame::{Header, OpCode};
 use crate::mask::{self, Key};
 use crate::utf8::{Decoder, InvalidUtf8};
-use crate::{Message, Settings, error::MessageLimit};
+use crate::{Delivery, Message, Settings, error::MessageLimit};
 
 /// What has arrived of a message: unmasked and checked as it came, and not looked at again.
 ///
 /// Its buffer grows with what has arrived. What a header declares bounds that growth, and causes none.
 #[derive(Debug)]
 pub(crate) struct Assembly {
-    content: Content,
+    pub(super) content: Content,
     /// The message is compressed.
-    incoming: Option<Incoming>,
+    pub(super) incoming: Option<Incoming>,
+    /// The first byte left has been given to the decompressor already, which may have more to give out.
+    pub(super) is_fed: bool,
+    /// When it must have arrived, if it is put together.
+    pub(crate) timer: Option<TimerId>,
+    /// See [`is_at_once`](Self::is_at_once).
+    is_at_once: bool,
     /// Bytes of payload that have arrived.
-    size: usize,
+    size: u64,
     /// Bytes of the message, those of a character not complete yet included: as many, if it is not compressed.
-    plain: usize,
+    pub(super) plain: u64,
     /// Bytes of the present frame's payload that have not arrived.
-    left: usize,
+    left: u64,
     /// The present frame's masking key, turned to the next byte.
     key: Key,
     /// The present frame is the last one.
@@ -46,42 +52,85 @@ impl From<InflateError> for Refusal {
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Text(String, Decoder),
     Binary(Vec<u8>),
+    /// Of a message that is handed on in pieces nothing is kept.
+    TextPieces(Decoder),
+    BinaryPieces,
 }
 
 impl Assembly {
     /// A message that begins with a frame of this opcode, with what decompresses it.
-    pub(crate) fn new(opcode: OpCode, incoming: Option<Incoming>) -> Self {
-        let content = match opcode {
-            OpCode::Text => Content::Text(String::new(), Decoder::new()),
-            _ => Content::Binary(Vec::new()),
+    pub(crate) fn new(opcode: OpCode, delivery: Delivery, incoming: Option<Incoming>) -> Self {
+        let content = match (opcode, delivery) {
+            (OpCode::Text, Delivery::Whole) => Content::Text(String::new(), Decoder::new()),
+            (OpCode::Text, Delivery::Pieces) => Content::TextPieces(Decoder::new()),
+            (_, Delivery::Whole) => Content::Binary(Vec::new()),
+            (_, Delivery::Pieces) => Content::BinaryPieces,
         };
-        Self { content, incoming, size: 0, plain: 0, left: 0, key: [0; 4], fin: false, fragments: 0 }
+        let (is_fed, timer, key) = (false, None, [0; 4]);
+        Self { content, incoming, is_fed, is_at_once: false, timer, size: 0, plain: 0, left: 0, key, fin: false, fragments: 0 }
     }
 
     /// The next frame of the message begins; its payload is to be [absorbed](Self::absorb).
     pub(crate) fn begin_frame(&mut self, header: Header, settings: &Settings) -> Result<(), MessageLimit> {
-        let size = header.payload.saturating_add(self.size as u64);
-        let limit = settings.max_message;
+        let size = header.payload.saturating_add(self.size);
+        let limit = if self.is_in_pieces() { settings.max_streamed } else { settings.max_message as u64 };
         // At worst, compression makes nine bits of eight.
         let most = if self.incoming.is_some() { limit.saturating_add(limit / 8 + 64) } else { limit };
-        let left = match usize::try_from(header.payload) {
-            Ok(left) if size <= most as u64 => left,
-            _ => return Err(MessageLimit::Size { size, limit }),
-        };
-        if self.fragments == settings.max_fragments {
-            return Err(MessageLimit::Fragments { limit: settings.max_fragments });
+        if size > most {
+            return Err(self.too_long(size, settings));
+        }
+        let limit = if self.is_in_pieces() { settings.max_streamed_fragments } else { settings.max_fragments };
+        if self.fragments == limit && self.is_in_pieces() {
+            return Err(MessageLimit::StreamedFragments { limit });
+        }
+        if self.fragments == limit {
+            return Err(MessageLimit::Fragments { limit });
         }
         self.fragments += 1;
-        (self.left, self.key, self.fin) = (left, header.mask.unwrap_or_default(), header.fin);
+        (self.left, self.key, self.fin) = (header.payload, header.mask.unwrap_or_default(), header.fin);
         Ok(())
     }
 
+    fn too_long(&self, size: u64, settings: &Settings) -> MessageLimit {
+        if self.is_in_pieces() {
+            MessageLimit::Streamed { size, limit: settings.max_streamed }
+        } else {
+            MessageLimit::Size { size, limit: settings.max_message }
+        }
+    }
+
+    /// As many bytes of it as `plain` more make, if they are not too many.
+    pub(super) fn add_plain(&mut self, plain: usize, settings: &Settings) -> Result<(), MessageLimit> {
+        let limit = if self.is_in_pieces() { settings.max_streamed } else { settings.max_message as u64 };
+        self.plain = self.plain.saturating_add(plain as u64);
+        if self.plain > limit { Err(self.too_long(self.plain, settings)) } else { Ok(()) }
+    }
+
+    /// Whether it is handed on in pieces.
+    pub(crate) fn is_in_pieces(&self) -> bool {
+        matches!(self.content, Content::TextPieces(_) | Content::BinaryPieces)
+    }
+
     /// Bytes of the present frame's payload that have not arrived.
-    pub(crate) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> u64 {
         self.left
+    }
+
+    /// How many of `available` bytes are the present frame's payload.
+    pub(crate) fn here(&self, available: usize) -> usize {
+        usize::try_from(self.left).map_or(available, |left| left.min(available))
+    }
+
+    /// Whether the message is compressed, and all of it here, within `available` bytes. What is then inflated at once, by a
+    /// decompressor that is the thread's and goes back, does not have the connection hold one: connections with small
+    /// messages are served when others have taken all the memory that the loop may hold.
+    pub(crate) fn is_at_once(&mut self, available: usize) -> bool {
+        self.is_at_once = self.fragments == 1 && self.fin && self.left <= available as u64 && !self.is_in_pieces();
+        self.is_at_once &= self.incoming.as_ref().is_some_and(Incoming::is_shared);
+        self.is_at_once
     }
 
     /// Whether another frame of the message is to come after the present one.
@@ -101,13 +150,14 @@ impl Assembly {
 
     /// The same for its decompressor alone.
     fn inflater(&self) -> usize {
-        if self.incoming.is_some() { Inflater::MOST_MEMORY } else { 0 }
+        if self.incoming.is_some() && !self.is_at_once { Inflater::MOST_MEMORY } else { 0 }
     }
 
     fn buffer(&self) -> usize {
         match &self.content {
             Content::Text(text, _) => text.capacity(),
             Content::Binary(bytes) => bytes.capacity(),
+            Content::TextPieces(_) | Content::BinaryPieces => 0,
         }
     }
 
@@ -123,8 +173,10 @@ impl Assembly {
     /// The capacity to [grow](Self::grow) to before `more` bytes are absorbed, if it must grow: at least twice what it
     /// was, but no more than the message can have.
     pub(crate) fn capacity_for(&self, more: usize, settings: &Settings) -> Option<usize> {
-        let needed = self.plain + more;
-        let most = if self.fin && !self.is_compressed() { self.plain + self.left } else { settings.max_message };
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX); // within `max_message`
+        let needed = bytes(self.plain) + more;
+        let whole = self.fin && !self.is_compressed();
+        let most = if whole { bytes(self.plain + self.left) } else { settings.max_message };
         (self.buffer() < needed).then(|| needed.max((2 * self.buffer()).min(most)))
     }
 
@@ -133,6 +185,7 @@ impl Assembly {
         match &mut self.content {
             Content::Text(text, _) => text.reserve_exact(capacity - text.len()),
             Content::Binary(bytes) => bytes.reserve_exact(capacity - bytes.len()),
+            Content::TextPieces(_) | Content::BinaryPieces => {}
         }
     }
 
@@ -151,14 +204,15 @@ impl Assembly {
         hold: &mut dyn FnMut(usize) -> Result<(), LimitExceeded>,
     ) -> Result<(), Refusal> {
         self.unmask(payload);
+        let decompressor = self.inflater();
         let Some(mut incoming) = self.incoming.take() else { return self.add(payload).map_err(Refusal::Text) };
         let inflated = incoming.push(payload, &mut |piece| {
-            let (size, limit) = (self.plain + piece.len(), settings.max_message);
-            if size > limit {
-                return Err(Refusal::Limit(MessageLimit::Size { size: size as u64, limit }));
+            let (size, limit) = (self.plain + piece.len() as u64, settings.max_message);
+            if size > limit as u64 {
+                return Err(Refusal::Limit(MessageLimit::Size { size, limit }));
             }
             if let Some(capacity) = self.capacity_for(piece.len(), settings) {
-                hold(capacity + Inflater::MOST_MEMORY).map_err(Refusal::Memory)?;
+                hold(capacity + decompressor).map_err(Refusal::Memory)?;
                 self.grow(capacity);
             }
             self.add(piece).map_err(Refusal::Text)
@@ -167,18 +221,28 @@ impl Assembly {
         inflated
     }
 
-    fn unmask(&mut self, payload: &mut [u8]) {
+    pub(super) fn unmask(&mut self, payload: &mut [u8]) {
         if self.key != [0; 4] {
             // A server's frames have none, which changes as much as one of zeros.
             mask::apply(payload, self.key);
-            self.key = mask::advance(self.key, payload.len());
         }
-        self.size += payload.len();
-        self.left -= payload.len();
+        self.passed(payload.len());
+    }
+
+    /// So many bytes of the present frame's payload are done with.
+    pub(super) fn passed(&mut self, count: usize) {
+        self.key = mask::advance(self.key, count);
+        self.size += count as u64;
+        self.left -= count as u64;
+    }
+
+    /// What masks the next byte, and those after it.
+    pub(super) fn key(&self) -> Key {
+        self.key
     }
 
     fn add(&mut self, plain: &[u8]) -> Result<(), InvalidUtf8> {
-        self.plain += plain.len();
+        self.plain += plain.len() as u64;
         match &mut self.content {
             Content::Text(text, decoder) => {
                 let piece = decoder.push(plain)?;
@@ -186,16 +250,19 @@ impl Assembly {
                 text.push_str(piece.body);
             }
             Content::Binary(bytes) => bytes.extend_from_slice(plain),
+            Content::TextPieces(_) | Content::BinaryPieces => {}
         }
         Ok(())
     }
 
-    /// The message, once it [is complete](Self::is_complete).
+    /// The message, once it [is complete](Self::is_complete); of one that was handed on in pieces, what is left: nothing.
     pub(crate) fn message(&self) -> Result<Message<'_>, InvalidUtf8> {
         debug_assert!(self.is_complete());
         match &self.content {
             Content::Text(text, decoder) => decoder.finish().map(|()| Message::Text(text)),
             Content::Binary(bytes) => Ok(Message::Binary(bytes)),
+            Content::TextPieces(decoder) => decoder.finish().map(|()| Message::Text("")),
+            Content::BinaryPieces => Ok(Message::Binary(b"")),
         }
     }
 }
@@ -230,7 +297,7 @@ mod tests {
         let settings = Settings::default();
         for cut in 0..=text.len() {
             let mut frames = [masked(&text.as_bytes()[..cut]), masked(&text.as_bytes()[cut..])];
-            let mut assembly = Assembly::new(OpCode::Text, None);
+            let mut assembly = Assembly::new(OpCode::Text, Delivery::Whole, None);
             for (index, frame) in frames.iter_mut().enumerate() {
                 assembly.begin_frame(header(OpCode::Text, index == 1, frame.len() as u64), &settings).unwrap();
                 let middle = frame.len() / 2;
@@ -245,12 +312,12 @@ mod tests {
     #[test]
     fn memory_follows_what_has_arrived() {
         let settings = Settings::default();
-        let mut assembly = Assembly::new(OpCode::Binary, None);
+        let mut assembly = Assembly::new(OpCode::Binary, Delivery::Whole, None);
         assembly.begin_frame(header(OpCode::Binary, true, 10_000_000), &settings).unwrap();
         assert_eq!(assembly.capacity(), 0, "nothing has arrived");
         let mut arrived = 0;
         while assembly.left() > 0 {
-            let count = assembly.left().min(30_000);
+            let count = assembly.here(30_000);
             absorb(&mut assembly, &mut vec![7; count], &settings).unwrap();
             arrived += count;
             assert!(assembly.capacity() <= 2 * arrived, "{} for {arrived}", assembly.capacity());
@@ -261,7 +328,7 @@ mod tests {
     #[test]
     fn limits() {
         let settings = Settings { max_message: 10, max_fragments: 3, ..Settings::default() };
-        let mut assembly = Assembly::new(OpCode::Binary, None);
+        let mut assembly = Assembly::new(OpCode::Binary, Delivery::Whole, None);
         let too_big = |size| Err(MessageLimit::Size { size, limit: 10 });
         assert_eq!(assembly.begin_frame(header(OpCode::Binary, false, 11), &settings), too_big(11));
         assert_eq!(

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use switchboard::{Context, Failure, Input};
 
 use crate::deflate::Offer;
-use crate::frame::{self, Header, OpCode, UnmaskedMessage};
+use crate::frame::{self, UnmaskedMessage};
 use crate::handshake::{AcceptKey, Answer, AnswerError, AnswerReader, Connect, Refusing};
-use crate::state::{LARGE, Phase, State};
-use crate::{Handler, Settings, WebSocket, mask};
+use crate::state::{Phase, State};
+use crate::{Handler, Settings, WebSocket};
 
 /// A client's part of [`Opening`](crate::state::Opening).
 #[derive(Debug)]
@@ -147,37 +147,6 @@ impl<H: Handler> WebSocket<H> {
         }
         let payload = &input.take(end)[start..];
         self.deliver_whole(cx, opcode, payload)
-    }
-}
-
-impl State {
-    /// As [`send`](State::send), from a client: each frame has a key of its own, which nobody can foresee
-    /// (RFC 6455 §5.3, §10.3).
-    #[inline(never)]
-    pub(crate) fn send_masked(&mut self, cx: &mut Context<'_>, opcode: OpCode, compressed: bool, payload: &[u8]) {
-        if !self.is_open() {
-            return self.count_unsent();
-        }
-        let mut key = mask::Key::default();
-        cx.random(&mut key);
-        let header = Header { fin: true, compressed, opcode, mask: Some(key), payload: payload.len() as u64 }.encode();
-        let write = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&header);
-            let start = out.len();
-            out.extend_from_slice(payload);
-            mask::apply(&mut out[start..], key);
-        };
-        if payload.len() < LARGE {
-            match cx.send_buffer() {
-                Some(out) => write(out),
-                None => self.count_unsent(),
-            }
-        } else {
-            // The one copy is the loop's to keep: its buffer does not grow by it.
-            let mut frame = Vec::with_capacity(header.len() + payload.len());
-            write(&mut frame);
-            cx.send_shared(frame.into());
-        }
     }
 }
 

@@ -16,7 +16,7 @@ impl<H: Handler> WebSocket<H> {
         match self.state.phase {
             Phase::Opening(_) if self.state.is_client() => return self.on_answer(cx, input),
             Phase::Opening(_) => return self.on_opening(cx, input),
-            Phase::Open => return self.on_frames(cx, input),
+            Phase::Open | Phase::Sending(_) => return self.on_frames(cx, input),
             Phase::Closing(_) => while self.drop_frame(cx, input)? {},
             Phase::Answered | Phase::Closed(_) => drop(input.take_all()),
         }
@@ -65,11 +65,10 @@ impl<H: Handler> WebSocket<H> {
                 self.state.phase = phase;
                 // "the endpoint typically echos the status code it received"
                 self.state.send_close_frame(cx, code, "");
-                self.state.drop_assembly(cx);
                 Farewell { by_peer: true, clean: true, ..Farewell::new(code, reason) }
             }
         };
-        self.state.phase = Phase::Closed(Box::new(farewell));
+        self.state.leave(cx, Phase::Closed(Box::new(farewell)));
         if self.state.is_client() {
             self.state.arm(cx, self.state.settings.close_timeout);
         } else {
@@ -90,20 +89,28 @@ impl<H: Handler> WebSocket<H> {
 
     /// Tells the handler how it ended, if it was ever told that it had begun, or had itself asked for it.
     pub(crate) fn say_closed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
-        let waiting = if let Phase::Opening(opening) = &self.state.phase { opening.posts.len() as u64 } else { 0 };
+        let waiting = match &self.state.phase {
+            Phase::Opening(opening) => opening.posts.len() as u64,
+            Phase::Sending(sending) => {
+                self.state.unsent = self.state.unsent.saturating_add(sending.unsent());
+                0
+            }
+            _ => 0,
+        };
         cx.count_undelivered(waiting + u64::from(self.state.unsent));
         let abnormal = Farewell::new(CloseCode::ABNORMAL, "");
         let farewell = match &self.state.phase {
             Phase::Opening(_) | Phase::Answered if self.state.is_client() => return self.handler.on_failed(cx, cause),
             Phase::Opening(_) | Phase::Answered => return,
-            Phase::Open => &abnormal,
+            Phase::Open | Phase::Sending(_) => &abnormal,
             Phase::Closing(farewell) | Phase::Closed(farewell) => farewell,
         };
         let closed = Closed {
             code: farewell.code,
             reason: &farewell.reason,
             by_peer: farewell.by_peer,
-            clean: farewell.clean && cause.is_clean(),
+            // However the connection ended behind the handshake: servers may reset it (RFC 6455 §7.1.4).
+            clean: farewell.clean && (cause.is_clean() || matches!(cause, CloseReason::Io { unsent: 0, .. })),
             unsent: self.state.unsent,
             cause,
         };

@@ -20,13 +20,17 @@ mod codec;
 mod deflater;
 mod inflater;
 mod negotiation;
+mod outgoing;
 mod pool;
 
 pub use codec::{Codec, Incoming};
 pub use deflater::Deflater;
+#[cfg(test)]
+pub(crate) use deflater::compressions;
 pub use inflater::{InflateError, Inflater, PIECE};
 pub use negotiation::{NegotiationError, Offer, Parameters, WindowBits, accept};
-pub(crate) use pool::{buffer, keep_buffer};
+pub use outgoing::Outgoing;
+pub(crate) use pool::{alone, buffer, keep_buffer};
 
 /// The extension's registered name (RFC 7692 §9.1).
 pub const NAME: &str = "permessage-deflate";

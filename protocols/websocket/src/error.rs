@@ -55,7 +55,7 @@ impl ProtocolError {
     }
 }
 
-/// The peer sent more than [`Settings`](crate::Settings) allow. It is answered with close code 1009.
+/// The peer sent more than [`Settings`](crate::Settings) allow, or took longer. It is answered with close code 1009.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MessageLimit {
@@ -73,6 +73,25 @@ pub enum MessageLimit {
         /// Fragments allowed.
         limit: u32,
     },
+    /// A message in pieces is longer than [`Settings::max_streamed`](crate::Settings::max_streamed).
+    #[error("max_streamed: a message of {size} bytes or more, {limit} allowed")]
+    Streamed {
+        /// Bytes it has with the frame that was refused, or has inflated to.
+        size: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A message in pieces has more fragments than
+    /// [`Settings::max_streamed_fragments`](crate::Settings::max_streamed_fragments).
+    #[error("max_streamed_fragments: a message of more than {limit} fragments")]
+    StreamedFragments {
+        /// Fragments allowed.
+        limit: u32,
+    },
+    /// A message did not arrive whole within [`Settings::message_timeout`](crate::Settings::message_timeout). It is
+    /// answered with close code 1008.
+    #[error("message_timeout: a message did not arrive whole within {0:?}")]
+    Timeout(Duration),
 }
 
 /// The program misused this crate: a bug to mend there.
@@ -102,4 +121,10 @@ pub enum UsageError {
     /// A payload longer than a control frame may have.
     #[error("a ping has at most 125 bytes, not {0} (RFC 6455 §5.5)")]
     LongPing(usize),
+    /// A piece of text within a binary message, or the other way round.
+    #[error("a message is sent in pieces of one kind, text or binary")]
+    MixedPieces,
+    /// A handler that asked for a message in pieces does not take them.
+    #[error("Delivery::Pieces needs a Handler::on_piece")]
+    NoOnPiece,
 }

@@ -3,8 +3,9 @@
 use switchboard::{CloseReason, Closing, Failure, TimerId};
 
 use crate::close::CloseCode;
+use crate::error::UsageError;
 use crate::handshake::{Accept, Answer, Request, Response};
-use crate::{Message, Peer};
+use crate::{Begin, Delivery, Message, Peer};
 
 /// An application on one WebSocket connection, of either side.
 ///
@@ -83,6 +84,72 @@ pub trait Handler: 'static {
     /// As for [`on_open`](Self::on_open).
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure>;
 
+    /// A message begins that does not lie in one uncompressed frame in what was read: it can be put together, or be handed
+    /// on in [pieces](Self::on_piece) as it arrives. By default it is put together.
+    ///
+    /// Not asked for a message that lies there: it comes whole in any case, since it is all there. So whoever takes pieces
+    /// has their [`on_message`](Self::on_message) hand a whole message on to `on_piece`, as the one and last piece.
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_begin(&mut self, peer: &mut Peer<'_, '_>, begin: &Begin) -> Result<Delivery, Failure> {
+        let _ = (peer, begin);
+        Ok(Delivery::Whole)
+    }
+
+    /// The next piece of a message for which [`on_begin`](Self::on_begin) has answered [`Delivery::Pieces`]; with the last
+    /// one it has arrived whole. How it is cut follows from the network, not from the sender's frames. A piece has whole
+    /// characters, if it is text; it is not empty, but the last may be.
+    ///
+    /// Nothing of the message is kept, so it may be as long as [`Settings::max_streamed`](crate::Settings::max_streamed).
+    /// [`Peer::pause_reading`] stops it between pieces. Until it has ended nothing else comes from the peer but pongs; a
+    /// message that breaks off has no last piece, and [`on_close`](Self::on_close) follows.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use switchboard::Failure;
+    /// use switchboard_websocket::{Begin, Delivery, Handler, Message, Peer};
+    ///
+    /// /// Writes each message into a file of its own.
+    /// #[derive(Default)]
+    /// struct Uploads {
+    ///     file: Option<std::fs::File>,
+    ///     number: u32,
+    /// }
+    ///
+    /// impl Handler for Uploads {
+    ///     fn on_begin(&mut self, _: &mut Peer<'_, '_>, _: &Begin) -> Result<Delivery, Failure> {
+    ///         Ok(Delivery::Pieces)
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+    ///         self.on_piece(peer, message, true)
+    ///     }
+    ///
+    ///     fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+    ///         let mut file = match self.file.take() {
+    ///             Some(file) => file,
+    ///             None => std::fs::File::create(format!("{}.upload", self.number))?,
+    ///         };
+    ///         file.write_all(piece.as_bytes())?;
+    ///         if last {
+    ///             self.number += 1;
+    ///             peer.text("got it");
+    ///         } else {
+    ///             self.file = Some(file);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+        let _ = (peer, piece, last);
+        Err(Failure::caller(UsageError::NoOnPiece))
+    }
+
     /// The peer answered a [`Peer::ping`], or sent a pong that nobody had asked for.
     ///
     /// # Errors
@@ -144,10 +211,11 @@ pub struct Closed<'a> {
     pub reason: &'a str,
     /// Whether that frame came from the peer.
     pub by_peer: bool,
-    /// Whether both sides sent a close frame and nothing was lost (RFC 6455 §7.1.4).
+    /// Whether both sides sent a close frame, and nothing that was sent was left (RFC 6455 §7.1.4).
     pub clean: bool,
     /// Messages and pings that were to be sent, or were posted, and never went out: before the WebSocket stood, after
-    /// either side had begun to close, or posted too many before the handshake was done. What waited for the system to
+    /// either side had begun to close, or posted too many before the handshake was done; with them, a message in pieces
+    /// that broke off, and what waited behind it. What waited for the system to
     /// take it when the connection broke is not among them: see [`Counters`](switchboard::Counters).
     pub unsent: u32,
     /// What the loop says of it: the error, if there was one.

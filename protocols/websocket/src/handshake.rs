@@ -5,7 +5,8 @@
 //!                                                                         └───> None: plain HTTP
 //! ```
 //!
-//! Whether a request that is in order is also welcome is the application's to say, by an [`Accept`] or a [`Response`].
+//! Whether a request that is in order is also welcome is the application's to say: by an [`OriginPolicy`], and by an
+//! [`Accept`] or a [`Response`].
 //!
 //! On the client's: a [`Connect`] writes the request, and an [`Answer`] is checked against it. One that opens no
 //! WebSocket is an [`AnswerError`], with a [`Refusal`] where the server said so itself.
@@ -13,6 +14,7 @@
 mod answer;
 mod connect;
 mod head;
+mod origin;
 mod refusal;
 mod request;
 mod response;
@@ -30,6 +32,7 @@ pub(crate) use answer::AnswerReader;
 pub use answer::{Answer, AnswerError};
 pub use connect::{Connect, InvalidConnect};
 pub use head::Scanner;
+pub use origin::{InvalidOrigin, NoOrigin, OriginPolicy};
 pub use refusal::Refusal;
 pub(crate) use refusal::Refusing;
 pub use request::Request;
@@ -65,6 +68,12 @@ pub enum HandshakeError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The same, where its first line alone is longer.
+    #[error("max_handshake: the request line has more than {limit} bytes")]
+    TargetTooLong {
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// More header fields than [`Settings::max_headers`](crate::Settings::max_headers).
     #[error("max_headers: the request has more than {limit} header fields")]
     TooManyHeaders {
@@ -77,6 +86,9 @@ pub enum HandshakeError {
     /// `Host` must be there exactly once.
     #[error("the Host header is {0} (RFC 9112 §3.2)")]
     BadHost(&'static str),
+    /// The page may not open a WebSocket here: see [`OriginPolicy`].
+    #[error("the Origin header is {0} (RFC 6455 §10.2)")]
+    ForbiddenOrigin(&'static str),
     /// Requests with a body are not read.
     #[error("the request has a body, which is not accepted here")]
     Body,
@@ -95,7 +107,7 @@ pub enum HandshakeError {
     /// A version other than 13, or none.
     #[error("Sec-WebSocket-Version must be 13 (RFC 6455 §4.4)")]
     UnsupportedVersion,
-    /// Subprotocols offered that are no tokens, or the same one twice.
+    /// Subprotocols offered that are no tokens, or the same one twice, or none where there should be some.
     #[error("Sec-WebSocket-Protocol must be a list of distinct tokens (RFC 6455 §4.1)")]
     BadSubprotocol,
     /// Extensions that are no list of extensions.
@@ -115,9 +127,11 @@ impl HandshakeError {
             Self::Malformed(_) | Self::BadTarget | Self::BadHost(_) => 400,
             Self::NoUpgrade | Self::NoConnectionUpgrade | Self::BadKey | Self::BadSubprotocol => 400,
             Self::BadExtensions(_) => 400,
+            Self::ForbiddenOrigin(_) => 403,
             Self::NotGet => 405,
             Self::Timeout => 408,
             Self::Body => 413,
+            Self::TargetTooLong { .. } => 414,
             Self::UnsupportedVersion => 426,
             Self::TooLarge { .. } | Self::TooManyHeaders { .. } => 431,
             Self::HttpVersion => 505,
@@ -127,7 +141,9 @@ impl HandshakeError {
     /// The failure of a connection whose request was refused with this.
     pub(crate) fn into_failure(self) -> Failure {
         match self {
-            Self::TooLarge { .. } | Self::TooManyHeaders { .. } | Self::Timeout => Failure::limit(self),
+            Self::TooLarge { .. } | Self::TargetTooLong { .. } | Self::TooManyHeaders { .. } | Self::Timeout => {
+                Failure::limit(self)
+            }
             _ => Failure::peer(self),
         }
     }
@@ -169,15 +185,17 @@ impl AcceptKey {
 /// Tells an opening handshake, which gives the key to answer it with, from plain HTTP, which gives `None`.
 ///
 /// A request with `Upgrade: websocket`, `Sec-WebSocket-Key` or `Sec-WebSocket-Version` means to be one. Another
-/// `Upgrade` (`h2c`) is one that a server may ignore (RFC 9110 §7.8), and is.
+/// `Upgrade` (`h2c`) is one that a server may ignore (RFC 9110 §7.8), and is; any in HTTP/1.0 is one that it must.
 ///
 /// # Errors
 /// [`HandshakeError`] for a request that means to be an opening handshake and breaks RFC 6455 §4.1.
 pub fn examine(request: &Request<'_>) -> Result<Option<AcceptKey>, HandshakeError> {
     let names = |header, token: &[u8]| request.header_list(header).any(|element| element.eq_ignore_ascii_case(token));
-    if !names("upgrade", b"websocket") {
-        let meant = ["sec-websocket-key", "sec-websocket-version"].iter().any(|name| request.header(name).is_some());
-        return if meant { Err(HandshakeError::NoUpgrade) } else { Ok(None) };
+    let meant = ["sec-websocket-key", "sec-websocket-version"].iter().any(|name| request.header(name).is_some());
+    match names("upgrade", b"websocket") {
+        true if request.is_http_1_1() || meant => {}
+        false if meant => return Err(HandshakeError::NoUpgrade),
+        _ => return Ok(None),
     }
     if request.method() != "GET" {
         return Err(HandshakeError::NotGet);
@@ -194,6 +212,8 @@ pub fn examine(request: &Request<'_>) -> Result<Option<AcceptKey>, HandshakeErro
     }
     let key = only(request, "sec-websocket-key").filter(|key| is_key(key)).ok_or(HandshakeError::BadKey)?;
     check_subprotocols(request)?;
+    // RFC 6455 §9.1: whoever receives a malformed list fails the connection, whether it would use what is in it or not.
+    request.extensions()?;
     Ok(Some(AcceptKey::answer(key)))
 }
 
@@ -214,7 +234,8 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), HandshakeError> {
     let mut distinct = offered.clone();
     distinct.sort_unstable();
     distinct.dedup();
-    if distinct.len() != offered.len() || !offered.iter().all(|name| is_token(name)) {
+    let is_empty = offered.is_empty() && request.header("sec-websocket-protocol").is_some();
+    if is_empty || distinct.len() != offered.len() || !offered.iter().all(|name| is_token(name)) {
         return Err(HandshakeError::BadSubprotocol);
     }
     Ok(())
@@ -226,6 +247,9 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(allowed)
 }
 
+#[cfg(test)]
+#[path = "handshake/cost_tests.rs"]
+mod cost_tests;
 #[cfg(test)]
 #[path = "handshake/handshake_tests.rs"]
 mod tests;

@@ -53,6 +53,8 @@
 //! Through an HTTP proxy it goes by a [`Tunnel`](proxy::Tunnel), as any protocol can. `wss://` is a WebSocket inside a TLS
 //! layer, which this crate does not have; [`Connect::over_tls`] is for those who do.
 //!
+//! [`Reconnect`] is a client that connects again by itself when its connection was lost, after a back-off with jitter.
+//!
 //! # What a connection does by itself
 //!
 //! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the server's port goes to
@@ -154,7 +156,7 @@
 //! [`frame`], [`mask`], [`utf8`], [`close`](mod@close), [`handshake`], [`extensions`] and [`deflate`] know no connection
 //! and no loop: bytes in, values out, for tools and tests of your own.
 //!
-//! Not here yet: messages in pieces, a client that connects again by itself.
+//! Not here yet: messages in pieces.
 
 #![forbid(unsafe_code)]
 
@@ -162,6 +164,7 @@ mod assembly;
 mod client;
 pub mod close;
 mod closing;
+pub mod conformance;
 pub mod deflate;
 pub mod error;
 pub mod extensions;
@@ -173,18 +176,25 @@ pub mod handshake;
 pub mod mask;
 mod message;
 mod opening;
+mod outgoing;
 mod peer;
 pub mod proxy;
 mod receiving;
+pub mod reconnect;
+mod sending;
 mod settings;
+mod shared;
 mod state;
+mod streaming;
 pub mod utf8;
 mod websocket;
 
 pub use close::CloseCode;
 pub use handler::{Closed, Handler, MessageFn, message_fn};
 pub use handshake::{Accept, Answer, Connect, Request, Response};
-pub use message::{Message, Post, SharedText};
+pub use message::{Begin, Delivery, Message, Post};
 pub use peer::Peer;
+pub use reconnect::Reconnect;
 pub use settings::Settings;
+pub use shared::{SharedBinary, SharedText};
 pub use websocket::WebSocket;

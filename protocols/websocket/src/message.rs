@@ -1,13 +1,11 @@
-//! Messages: received ones, shared ones, and those that other protocols post.
+//! Messages: received ones, and those that other protocols post.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
 use crate::close::CloseCode;
-use crate::utf8::{self, InvalidUtf8};
+use crate::{SharedBinary, SharedText};
 
-/// A whole message, borrowed from where it arrived.
+/// A message, or a piece of one, borrowed from where it arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// UTF-8 text.
@@ -27,52 +25,36 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Text to be sent to many: UTF-8 that was checked once and is shared from then on.
-///
-/// ```
-/// use bytes::Bytes;
-/// use switchboard_websocket::SharedText;
-///
-/// let news = SharedText::from(format!("{} peers are here", 7));
-/// assert_eq!(news.as_bytes(), b"7 peers are here");
-/// assert!(SharedText::try_from(Bytes::from_static(b"\xff")).is_err());
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SharedText(Bytes);
+/// A message that begins to arrive: what [`Handler::on_begin`](crate::Handler::on_begin) is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Begin {
+    /// It is text, not binary.
+    pub is_text: bool,
+    /// It is compressed.
+    pub is_compressed: bool,
+    /// Bytes that its first frame declares to have, compressed if it is.
+    pub payload: u64,
+    /// That frame is all of it.
+    pub fin: bool,
+}
 
-impl SharedText {
-    /// The text's bytes.
+impl Begin {
+    /// The message's length in bytes, where that is known: not if it is compressed, or has further frames.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The text's bytes, to keep.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.0
+    pub fn len(&self) -> Option<u64> {
+        (self.fin && !self.is_compressed).then_some(self.payload)
     }
 }
 
-impl From<String> for SharedText {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<&'static str> for SharedText {
-    fn from(text: &'static str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl TryFrom<Bytes> for SharedText {
-    type Error = InvalidUtf8;
-
-    fn try_from(bytes: Bytes) -> Result<Self, InvalidUtf8> {
-        utf8::check(&bytes)?;
-        Ok(Self(bytes))
-    }
+/// How a handler wants a message: what [`Handler::on_begin`](crate::Handler::on_begin) answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Delivery {
+    /// Put together, by [`on_message`](crate::Handler::on_message).
+    #[default]
+    Whole,
+    /// As it arrives, by [`on_piece`](crate::Handler::on_piece).
+    Pieces,
 }
 
 /// What any protocol of the loop, or any thread by the loop's handle, can have a WebSocket connection send.
@@ -96,7 +78,7 @@ pub enum Post {
     /// Send a text message.
     Text(SharedText),
     /// Send a binary message.
-    Binary(Bytes),
+    Binary(SharedBinary),
     /// Begin the closing handshake with this code and reason, as [`Peer::close`](crate::Peer::close) does.
     Close(CloseCode, Cow<'static, str>),
 }

@@ -7,7 +7,7 @@ use switchboard::{Context, Failure, Input, Message, Protocol};
 use crate::deflate::{self, Parameters};
 use crate::handshake::{self, Accept, AcceptKey, Answer, HandshakeError, InvalidAnswer, Request, Response};
 use crate::state::Phase;
-use crate::{Handler, Peer, Settings, WebSocket, extensions};
+use crate::{Handler, Peer, Settings, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
     /// More of the opening request has arrived, and perhaps frames right behind it.
@@ -20,6 +20,13 @@ impl<H: Handler> WebSocket<H> {
             Ok(None) => return Ok(()),
             Err(error) => {
                 let method = method_of(&input[..opening.scanner.scanned()]); // whatever else has come with it
+                let error = match error {
+                    // RFC 9112 §3 has a status for that.
+                    HandshakeError::TooLarge { limit } if opening.scanner.is_in_first_line() => {
+                        HandshakeError::TargetTooLong { limit }
+                    }
+                    error => error,
+                };
                 return Err(self.refuse_request(cx, error, method));
             }
         };
@@ -29,17 +36,16 @@ impl<H: Handler> WebSocket<H> {
             Ok(request) => request,
             Err(error) => return Err(self.refuse_request(cx, error, method)),
         };
-        let examined = handshake::examine(&request).and_then(|key| Ok((key, compression(&request, &settings)?)));
-        match examined {
-            Ok((Some(key), agreed)) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
-                Ok(mut accept) => {
-                    accept.compression = agreed;
+        match examine(&request, &settings) {
+            Ok(Some((key, agreed))) => match self.handler.on_handshake(&mut Peer::new(cx, &mut self.state), &request) {
+                Ok(accept) => {
+                    let accept = accept.agree_on(agreed);
                     let posts = self.accept(cx, &accept, &request, key)?;
                     return self.opened(cx, input, None, posts);
                 }
                 Err(response) => self.answer(cx, response, &request)?,
             },
-            Ok((None, _)) => {
+            Ok(None) => {
                 let response = self.handler.on_http(&mut Peer::new(cx, &mut self.state), &request);
                 self.answer(cx, response, &request)?;
             }
@@ -89,8 +95,8 @@ impl<H: Handler> WebSocket<H> {
         posts.for_each(|_| self.state.count_unsent()); // where the handler failed
         said?;
         match self.state.phase {
-            Phase::Open if cx.is_reading_paused() => Ok(()),
-            Phase::Open => self.on_frames(cx, input),
+            Phase::Open | Phase::Sending(_) if cx.is_reading_paused() => Ok(()),
+            Phase::Open | Phase::Sending(_) => self.on_frames(cx, input),
             _ => self.on_other_data(cx, input),
         }
     }
@@ -155,11 +161,16 @@ impl<H: Handler> WebSocket<H> {
     }
 }
 
-/// What a client's offers come to (RFC 7692 §5). Nobody who does not compress looks at them.
-fn compression(request: &Request<'_>, settings: &Settings) -> Result<Option<Parameters>, HandshakeError> {
-    let Some(compression) = &settings.compression else { return Ok(None) };
-    let offered = extensions::parse(request.header_values("sec-websocket-extensions"))?;
-    Ok(deflate::accept(&offered, compression))
+/// What a request asks for, if it is an opening handshake: the key to answer it with, and what its offers of compression
+/// come to (RFC 7692 §5).
+fn examine(
+    request: &Request<'_>,
+    settings: &Settings,
+) -> Result<Option<(AcceptKey, Option<Parameters>)>, HandshakeError> {
+    let Some(key) = handshake::examine(request)? else { return Ok(None) };
+    settings.origins.admit(request)?;
+    let Some(compression) = &settings.compression else { return Ok(Some((key, None))) };
+    Ok(Some((key, deflate::accept(&request.extensions()?, compression))))
 }
 
 /// Whether it is `HEAD`, of a request that may not be readable: whatever the answer, it has no body (RFC 9110 §9.3.2).

@@ -1,10 +1,10 @@
 //! What a handler's callback can ask for.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use bytes::Bytes;
 use switchboard::{ConnectionId, Context, Core, Failure, TimerId};
 use switchboard_heartbeat::Rtt;
 
@@ -12,7 +12,7 @@ use crate::close::CloseCode;
 use crate::error::UsageError;
 use crate::frame::{MAX_CONTROL, OpCode};
 use crate::state::{Farewell, Phase, State};
-use crate::{Message, SharedText};
+use crate::{Message, SharedBinary, SharedText};
 
 /// The other end of a WebSocket, as a [`Handler`](crate::Handler)'s callback reaches it; by deref, the loop's [`Core`]:
 /// the time, posts, outgoing connections, counters.
@@ -53,13 +53,64 @@ impl<'a, 'c> Peer<'a, 'c> {
     }
 
     /// Sends a text message without copying it: for what many peers get.
-    pub fn text_shared(&mut self, text: SharedText) {
-        self.state.send_shared(self.cx, OpCode::Text, text.into_bytes());
+    pub fn text_shared(&mut self, text: impl Into<SharedText>) {
+        self.state.send_shared(self.cx, OpCode::Text, &text.into().0);
     }
 
     /// Sends a binary message without copying it: for what many peers get.
-    pub fn binary_shared(&mut self, bytes: Bytes) {
-        self.state.send_shared(self.cx, OpCode::Binary, bytes);
+    pub fn binary_shared(&mut self, bytes: impl Into<SharedBinary>) {
+        self.state.send_shared(self.cx, OpCode::Binary, &bytes.into().0);
+    }
+
+    /// Sends the next piece of a message, text or binary: it begins with the first piece and ends with the `last`, which may
+    /// be empty. Each piece is a frame. So a message can be longer than memory, or be sent while it is being made.
+    ///
+    /// Other messages that are sent meanwhile, posted ones too, can't come between its frames (RFC 6455 §5.4): they wait
+    /// until it has ended, and count as output against [`Limits::send_buffer`](switchboard::Limits::send_buffer) and the
+    /// loop's memory; a connection that exceeds those fails. Control frames do not wait. With compression agreed on, it is
+    /// compressed, piece by piece. A [close](Self::close) breaks it off: there is no other way to give one up.
+    ///
+    /// ```
+    /// use std::{fs::File, io::Read};
+    /// use switchboard::Failure;
+    /// use switchboard_websocket::{Handler, Message, Peer};
+    ///
+    /// /// Sends a file as one message, as fast as the peer takes it.
+    /// struct Download(File);
+    ///
+    /// impl Handler for Download {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+    ///         peer.send_piece(Message::Binary(b""), false)?;
+    ///         self.on_drain(peer)
+    ///     }
+    ///
+    ///     fn on_drain(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+    ///         let mut piece = [0; 16 * 1024];
+    ///         while peer.is_sending() && peer.has_room() {
+    ///             let count = self.0.read(&mut piece)?;
+    ///             peer.send_piece(Message::Binary(&piece[..count]), count == 0)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Peer<'_, '_>, _: Message<'_>) -> Result<(), Failure> {
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`UsageError::MixedPieces`] for a piece of text in a binary message, or the other way round. The message goes on, if
+    /// the caller does.
+    pub fn send_piece(&mut self, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+        let opcode = if matches!(piece, Message::Text(_)) { OpCode::Text } else { OpCode::Binary };
+        self.state.send_piece(self.cx, opcode, piece.as_bytes(), last)
+    }
+
+    /// Whether a message has begun to be [sent in pieces](Self::send_piece), and not ended.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        matches!(self.state.phase, Phase::Sending(_))
     }
 
     /// Sends a ping; the peer's answer comes to [`Handler::on_pong`](crate::Handler::on_pong). The pings that keep the
@@ -88,12 +139,14 @@ impl<'a, 'c> Peer<'a, 'c> {
 
     /// Cuts the connection off at once, without a close frame. What waits to be sent is lost.
     pub fn abort(&mut self) {
-        self.state.drop_assembly(self.cx);
-        self.state.phase = match std::mem::replace(&mut self.state.phase, Phase::Answered) {
-            Phase::Open => Phase::Closed(Box::new(Farewell::new(CloseCode::ABNORMAL, ""))),
-            Phase::Closing(farewell) | Phase::Closed(farewell) => Phase::Closed(farewell),
-            Phase::Opening(_) | Phase::Answered => Phase::Answered,
-        };
+        if self.is_open() {
+            self.state.leave(self.cx, Phase::Closed(Box::new(Farewell::new(CloseCode::ABNORMAL, ""))));
+        } else {
+            self.state.phase = match mem::replace(&mut self.state.phase, Phase::Answered) {
+                Phase::Closing(farewell) | Phase::Closed(farewell) => Phase::Closed(farewell),
+                _ => Phase::Answered,
+            };
+        }
         self.cx.abort();
     }
 
@@ -103,18 +156,20 @@ impl<'a, 'c> Peer<'a, 'c> {
         self.state.is_open()
     }
 
-    /// Whether there is room for more messages. Once this has said no, stop producing: exactly one
-    /// [`on_drain`](crate::Handler::on_drain), or `on_close`, will follow.
+    /// Whether there is room for more messages, or for more pieces of one. Once this has said no, stop producing: exactly
+    /// one [`on_drain`](crate::Handler::on_drain), or `on_close`, will follow. Of messages that wait behind one that is
+    /// being [sent in pieces](Self::send_piece) it knows nothing: they have no room before that ends.
     pub fn has_room(&mut self) -> bool {
         let room = self.cx.has_room();
         self.state.owes_drain |= !room;
         room
     }
 
-    /// Bytes sent that the system has not taken yet.
+    /// Bytes sent that the system has not taken yet, those that wait behind a message in pieces included.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.cx.backlog()
+        let waiting = if let Phase::Sending(sending) = &self.state.phase { sending.waiting() } else { 0 };
+        self.cx.backlog() + waiting
     }
 
     /// Stops reading: no messages come until [`resume_reading`](Self::resume_reading), and the peer's silence is not
@@ -128,7 +183,7 @@ impl<'a, 'c> Peer<'a, 'c> {
 
     /// Goes on reading, with the messages that have arrived meanwhile first.
     pub fn resume_reading(&mut self) {
-        if std::mem::take(&mut self.state.paused) && !self.state.held {
+        if mem::take(&mut self.state.paused) && !self.state.held {
             self.cx.resume_reading();
         }
     }

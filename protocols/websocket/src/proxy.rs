@@ -1,6 +1,6 @@
 //! Through an HTTP proxy: a tunnel by CONNECT (RFC 9110 §9.3.6), for whatever protocol is to go through it.
 
-use std::mem;
+use std::{fmt, mem};
 use std::time::Duration;
 
 use base64::Engine;
@@ -40,7 +40,7 @@ const MAX_HEADERS: usize = 100;
 #[derive(Clone)]
 pub struct Tunnel {
     authority: String,
-    /// The value of `Proxy-Authorization`: a secret, which is why nothing shows this.
+    /// The value of `Proxy-Authorization`: a secret.
     authorization: Option<String>,
     timeout: Duration,
 }
@@ -91,6 +91,13 @@ impl Tunnel {
             field(out, "Proxy-Authorization", authorization.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Without the credentials.
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").field("to", &self.authority).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

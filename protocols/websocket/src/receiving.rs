@@ -5,13 +5,25 @@ use switchboard::{Context, Failure, Input, LimitExceeded};
 use crate::assembly::{Assembly, Refusal};
 use crate::close::CloseCode;
 use crate::error::MessageLimit;
-use crate::frame::{self, Receiver};
-use crate::{Handler, WebSocket};
+use crate::frame::{self, Header, OpCode, Receiver};
+use crate::{Begin, Handler, Peer, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
     /// Whatever is not a whole message. False if nothing can be done before more arrives.
     #[inline(never)]
     pub(crate) fn part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        let goes_on = self.take_part(cx, input)?;
+        if (!goes_on || input.is_empty())
+            && let Some(timeout) = self.state.settings.message_timeout
+            && let Some(assembly) = &mut self.state.assembly
+            && !assembly.is_in_pieces()
+        {
+            assembly.timer.get_or_insert_with(|| cx.set_timer(timeout));
+        }
+        Ok(goes_on)
+    }
+
+    fn take_part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
         if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
             return self.absorb(cx, input);
         }
@@ -28,33 +40,56 @@ impl<H: Handler> WebSocket<H> {
         if header.opcode.is_control() {
             return self.control(cx, input, header, start);
         }
-        let codec = self.state.codec.as_mut().filter(|_| header.compressed);
-        let begin = || Box::new(Assembly::new(header.opcode, codec.map(|codec| codec.begin())));
-        let assembly = self.state.assembly.get_or_insert_with(begin);
+        if self.state.assembly.is_none() && !self.begin(cx, header)? {
+            return Ok(true);
+        }
+        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
         if let Err(limit) = assembly.begin_frame(header, &self.state.settings) {
             return Err(self.too_big(cx, limit));
         }
-        if header.compressed {
-            let decompressor = assembly.capacity();
-            self.state.hold(cx, decompressor).map_err(|limit| self.no_memory(cx, limit))?;
+        // The handler may have paused reading.
+        let at_once = !cx.is_reading_paused() && assembly.is_at_once(input.len() - start);
+        if header.compressed && !at_once {
+            self.state.declare(cx).map_err(|limit| self.no_memory(cx, limit))?;
         }
         input.take(start);
-        if header.payload == 0 { self.frame_done(cx) } else { self.absorb(cx, input).map(|_| true) }
+        match header.payload {
+            0 => self.frame_done(cx),
+            _ if at_once => self.absorb(cx, input),
+            _ => Ok(true), // what is there of the payload is the next part
+        }
+    }
+
+    /// Asks the handler how it wants the message that begins with this frame. False if it has closed instead.
+    fn begin(&mut self, cx: &mut Context<'_>, header: Header) -> Result<bool, Failure> {
+        let Header { fin, compressed, opcode, payload, .. } = header;
+        let begin = Begin { is_text: opcode == OpCode::Text, is_compressed: compressed, payload, fin };
+        let answer = self.handler.on_begin(&mut Peer::new(cx, &mut self.state), &begin);
+        let delivery = self.handled(cx, answer)?;
+        if self.state.is_open() {
+            let codec = self.state.codec.as_mut().filter(|_| compressed);
+            let assembly = Assembly::new(opcode, delivery, codec.map(|codec| codec.begin()));
+            self.state.assembly = Some(Box::new(assembly));
+        }
+        Ok(self.state.is_open())
     }
 
     /// Takes what is there of the present frame.
     fn absorb(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        let others = self.state.memory();
         let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
-        let count = assembly.left().min(input.len());
+        let count = assembly.here(input.len());
         if count == 0 {
             return Ok(false);
+        }
+        if assembly.is_in_pieces() {
+            return self.hand_on(cx, input);
         }
         if assembly.is_compressed() {
             return self.inflate(cx, input.take(count));
         }
         if let Some(capacity) = assembly.capacity_for(count, &self.state.settings) {
-            let compression = self.state.codec.as_ref().map_or(0, |codec| codec.memory());
-            if let Err(limit) = cx.hold(capacity + compression) {
+            if let Err(limit) = cx.hold(capacity + others) {
                 return Err(self.no_memory(cx, limit));
             }
             assembly.grow(capacity);
@@ -68,24 +103,32 @@ impl<H: Handler> WebSocket<H> {
 
     /// The next part of a compressed message. Always true.
     fn inflate(&mut self, cx: &mut Context<'_>, payload: &mut [u8]) -> Result<bool, Failure> {
+        let others = self.state.memory();
         let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
-        let compression = self.state.codec.as_ref().map_or(0, |codec| codec.memory());
-        let hold = &mut |capacity| cx.hold(capacity + compression);
+        let hold = &mut |capacity| cx.hold(capacity + others);
         match assembly.inflate(payload, &self.state.settings, hold) {
             Ok(()) if assembly.left() > 0 => Ok(true),
             Ok(()) => self.frame_done(cx),
-            Err(Refusal::Text(error)) => Err(self.state.refuse(cx, error)),
-            Err(Refusal::Compressed(error)) => Err(self.state.refuse(cx, error)),
-            Err(Refusal::Limit(limit)) => Err(self.too_big(cx, limit)),
-            Err(Refusal::Memory(limit)) => Err(self.no_memory(cx, limit)),
+            Err(refusal) => Err(self.refused(cx, refusal)),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn refused(&mut self, cx: &mut Context<'_>, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::Text(error) => self.state.refuse(cx, error),
+            Refusal::Compressed(error) => self.state.refuse(cx, error),
+            Refusal::Limit(limit) => self.too_big(cx, limit),
+            Refusal::Memory(limit) => self.no_memory(cx, limit),
         }
     }
 
     /// A frame of a message has arrived whole. Always true.
-    fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
-        let Some(mut assembly) = self.state.assembly.take_if(|assembly| assembly.is_complete()) else {
+    pub(crate) fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        if !self.state.assembly.as_ref().is_some_and(|assembly| assembly.is_complete()) {
             return Ok(true);
-        };
+        }
+        let Some(mut assembly) = self.state.take_assembly(cx) else { return Ok(true) };
         if let (Some(incoming), Some(codec)) = (assembly.take_incoming(), &mut self.state.codec)
             && let Err(error) = codec.end(incoming)
         {
@@ -96,7 +139,8 @@ impl<H: Handler> WebSocket<H> {
             Ok(message) => message,
             Err(error) => return Err(self.state.refuse(cx, error)),
         };
-        let delivered = self.deliver(cx, message);
+        let delivered =
+            if assembly.is_in_pieces() { self.deliver_piece(cx, message, true) } else { self.deliver(cx, message) };
         drop(assembly);
         self.state.release(cx); // in any case: a connection that failed may have output to deliver for a while
         delivered.map(|()| true)
@@ -106,6 +150,22 @@ impl<H: Handler> WebSocket<H> {
     fn no_memory(&mut self, cx: &mut Context<'_>, limit: LimitExceeded) -> Failure {
         self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
         limit.into()
+    }
+
+    /// It has not arrived whole in its time, while it was read.
+    #[cold]
+    pub(crate) fn on_message_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some((assembly, timeout)) = self.state.assembly.as_mut().zip(self.state.settings.message_timeout) else {
+            return Ok(());
+        };
+        assembly.timer = None;
+        if cx.is_reading_paused() {
+            assembly.timer = Some(cx.set_timer(timeout));
+            return Ok(());
+        }
+        let limit = MessageLimit::Timeout(timeout);
+        self.state.abandon(cx, CloseCode::POLICY_VIOLATION, &limit.to_string());
+        Err(Failure::limit(limit))
     }
 
     #[cold]

@@ -8,6 +8,7 @@ use switchboard_heartbeat::Config as Heartbeat;
 use crate::deflate::{Compression, Inflater};
 use crate::error::UsageError;
 use crate::frame::MAX_HEADER;
+use crate::handshake::OriginPolicy;
 
 /// What a WebSocket connection may hold and for how long. Shared by the connections that have the same, behind an `Rc`.
 ///
@@ -29,6 +30,15 @@ pub struct Settings {
     pub max_message: usize,
     /// Fragments of a message. They cost no memory here, only time; refused with close code 1009. Default 131,072.
     pub max_fragments: u32,
+    /// The same as `max_message` for messages that are handed on [in pieces](crate::Handler::on_piece), of which no more
+    /// is held than a read brings. Default 1 GiB.
+    pub max_streamed: u64,
+    /// The same as `max_fragments` for those. Default 1,048,576.
+    pub max_streamed_fragments: u32,
+    /// How long a message that is put together may take to arrive, from when it is first waited for; `None` for ever. Time
+    /// in which this side does not read is not held against it. Refused with close code 1008. Of a message in pieces
+    /// nothing is held; its handler may set a timer of its own. Default 5 min.
+    pub message_timeout: Option<Duration>,
     /// Bytes of the opening request, its empty line included, which is refused with status 431; or, on a client, of the
     /// head of its answer. Default 16 KiB.
     pub max_handshake: usize,
@@ -49,6 +59,8 @@ pub struct Settings {
     /// How messages are compressed with peers that can do that (permessage-deflate, RFC 7692); `None` for not at all.
     /// Default `None`.
     pub compression: Option<Compression>,
+    /// Server only: which pages may open a WebSocket; others get status 403. Default any.
+    pub origins: OriginPolicy,
 }
 
 impl Default for Settings {
@@ -56,6 +68,9 @@ impl Default for Settings {
         Self {
             max_message: 16 * 1024 * 1024,
             max_fragments: 128 * 1024,
+            max_streamed: 1024 * 1024 * 1024,
+            max_streamed_fragments: 1024 * 1024,
+            message_timeout: Some(Duration::from_secs(300)),
             max_handshake: 16 * 1024,
             max_headers: 100,
             max_refusal: 4 * 1024,
@@ -63,6 +78,7 @@ impl Default for Settings {
             close_timeout: Duration::from_secs(5),
             heartbeat: Heartbeat::new(Duration::from_secs(30), Duration::from_secs(60)).ok(),
             compression: None,
+            origins: OriginPolicy::any(),
         }
     }
 }

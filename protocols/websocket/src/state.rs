@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use switchboard::{Context, Failure, LimitExceeded, Message, Time, TimerId};
 use switchboard_heartbeat::{Beat, Config as Heartbeat};
 
@@ -11,14 +10,11 @@ use crate::Settings;
 use crate::assembly::Assembly;
 use crate::client::Asking;
 use crate::close::{self, CloseCode};
-use crate::deflate::{self, Codec, Parameters};
+use crate::deflate::{Codec, Parameters};
 use crate::error::{ProtocolError, UsageError};
-use crate::frame::{self, Header, OpCode, Role};
+use crate::frame::{OpCode, Role};
 use crate::handshake::Scanner;
-
-/// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
-/// one best is the loop's to know.
-pub(crate) const LARGE: usize = 4096;
+use crate::outgoing::Sending;
 
 /// Where in its life the connection is.
 ///
@@ -29,6 +25,8 @@ pub(crate) const LARGE: usize = 4096;
 ///     ▼ answer          └───────────────────────────────────────────────────────────┘
 ///  Answered
 /// ```
+///
+/// Between the first piece and the last of a message that is sent in pieces, `Sending` stands for `Open`.
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// The opening request (to a client: the answer) has not arrived whole.
@@ -37,6 +35,8 @@ pub(crate) enum Phase {
     Answered,
     /// Messages come and go.
     Open,
+    /// The same, but one is being sent in pieces: others wait behind it.
+    Sending(Box<Sending>),
     /// A close frame was sent; the peer's has not come. What else comes is dropped.
     Closing(Box<Farewell>),
     /// Nothing more is sent and nothing that comes is looked at.
@@ -85,6 +85,8 @@ pub(crate) struct State {
     /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
     /// look at the heartbeat, the deadline of the peer's close frame.
     pub(crate) timer: Option<TimerId>,
+    /// A server that does not compress, for which sending is short.
+    pub(crate) is_plain: bool,
     /// The handler paused reading.
     pub(crate) paused: bool,
     /// Reading waits for output to drain, with messages unread.
@@ -105,6 +107,7 @@ impl State {
             codec: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
             timer: None,
+            is_plain: true,
             paused: false,
             held: false,
             owes_drain: false,
@@ -114,7 +117,8 @@ impl State {
 
     pub(crate) fn client(settings: &Rc<Settings>, asking: Asking) -> Self {
         let opening = Opening { asking: Some(asking), ..Opening::default() };
-        Self { role: Role::Client, phase: Phase::Opening(Box::new(opening)), ..Self::new(settings) }
+        let phase = Phase::Opening(Box::new(opening));
+        Self { role: Role::Client, phase, is_plain: false, ..Self::new(settings) }
     }
 
     #[inline]
@@ -124,102 +128,31 @@ impl State {
 
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open)
-    }
-
-    /// Sends a whole message or a control frame, unless a close frame was sent or received: nothing may follow those
-    /// (RFC 6455 §5.5.1).
-    #[inline]
-    pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
-        if self.codec.is_some() && self.send_compressed(cx, opcode, payload) {
-            return;
-        }
-        if self.is_client() {
-            return self.send_masked(cx, opcode, false, payload);
-        }
-        if self.is_open()
-            && let Some(out) = cx.send_buffer()
-        {
-            frame::write_unmasked(opcode, payload.len(), out);
-            if payload.len() < LARGE {
-                out.extend_from_slice(payload);
-            } else {
-                cx.send(payload);
-            }
-        } else {
-            self.count_unsent();
-        }
-    }
-
-    /// The same without copying the payload; but a client masks a copy of it.
-    pub(crate) fn send_shared(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: Bytes) {
-        if self.codec.is_some() && self.send_compressed(cx, opcode, &payload) {
-            return;
-        }
-        if self.is_client() {
-            return self.send_masked(cx, opcode, false, &payload);
-        }
-        if self.is_open()
-            && let Some(out) = cx.send_buffer()
-        {
-            frame::write_unmasked(opcode, payload.len(), out);
-            cx.send_shared(payload);
-        } else {
-            self.count_unsent();
-        }
-    }
-
-    /// Sends a message compressed, if that is worth it. False if it is to be sent as it is, or not at all.
-    #[inline(never)]
-    fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: OpCode, message: &[u8]) -> bool {
-        let Some(codec) = &mut self.codec else { return false };
-        if opcode.is_control() || !matches!(self.phase, Phase::Open) {
-            return false;
-        }
-        let before = codec.memory();
-        let mut payload = deflate::buffer();
-        let compressed = codec.deflate(message, &mut payload);
-        if codec.memory() != before {
-            let messages = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
-            // A compressor is there to stay. Whoever needs more is the one to fail.
-            let _ = self.hold(cx, messages);
-        }
-        if compressed {
-            if self.is_client() {
-                self.send_masked(cx, opcode, true, &payload);
-            } else if let Some(out) = cx.send_buffer() {
-                let header = Header { fin: true, compressed: true, opcode, mask: None, payload: payload.len() as u64 };
-                out.extend_from_slice(&header.encode());
-                cx.send(&payload);
-            } else {
-                self.count_unsent();
-            }
-        }
-        deflate::keep_buffer(payload);
-        compressed
+        matches!(self.phase, Phase::Open | Phase::Sending(_))
     }
 
     /// The WebSocket stands, with this agreed on.
     pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
         let agreed = agreed.zip(self.settings.compression.as_ref());
         self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role, &parameters, wishes)));
+        self.is_plain &= self.codec.is_none();
     }
 
-    /// Declares that messages take `bytes` of memory, on top of what the connection's own compression takes.
-    pub(crate) fn hold(&self, cx: &mut Context<'_>, bytes: usize) -> Result<(), LimitExceeded> {
-        cx.hold(bytes + self.codec.as_ref().map_or(0, |codec| codec.memory()))
+    /// Bytes of memory that it takes besides a message that arrives: those of the connection's own compression, and of
+    /// messages that wait to be sent.
+    pub(crate) fn memory(&self) -> usize {
+        let sending = if let Phase::Sending(sending) = &self.phase { sending.memory() } else { 0 };
+        sending + self.codec.as_ref().map_or(0, |codec| codec.memory())
     }
 
-    /// Gives back the memory that an assembly was charged with.
+    /// Declares what it takes now.
+    pub(crate) fn declare(&self, cx: &mut Context<'_>) -> Result<(), LimitExceeded> {
+        cx.hold(self.memory() + self.assembly.as_ref().map_or(0, |assembly| assembly.capacity()))
+    }
+
+    /// The same where it is less than before: that can't be more than the loop may hold.
     pub(crate) fn release(&self, cx: &mut Context<'_>) {
-        // Holding less can't be more than the loop may.
-        let _ = self.hold(cx, 0);
-    }
-
-    /// A message that was to be sent is dropped.
-    #[cold]
-    pub(crate) fn count_unsent(&mut self) {
-        self.unsent = self.unsent.saturating_add(1);
+        let _ = self.declare(cx);
     }
 
     /// Begins the closing handshake (RFC 6455 §7.1.2); does nothing if it has begun.
@@ -231,11 +164,11 @@ impl State {
             return Err(Failure::caller(UsageError::CloseCode(code)));
         }
         let mut farewell = self.send_close(cx, code, reason);
-        if let Some(assembly) = self.drop_assembly(cx) {
+        if let Some(assembly) = &self.assembly {
             farewell.in_message = assembly.expects_frame();
-            farewell.skip = assembly.left() as u64;
+            farewell.skip = assembly.left();
         }
-        self.phase = Phase::Closing(Box::new(farewell));
+        self.leave(cx, Phase::Closing(Box::new(farewell)));
         self.arm(cx, self.settings.close_timeout);
         if self.paused || self.held {
             (self.paused, self.held) = (false, false);
@@ -250,8 +183,7 @@ impl State {
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>, code: CloseCode, reason: &str) {
         if self.is_open() {
             let farewell = self.send_close(cx, code, reason);
-            self.drop_assembly(cx);
-            self.phase = Phase::Closed(Box::new(farewell));
+            self.leave(cx, Phase::Closed(Box::new(farewell)));
         }
     }
 
@@ -279,9 +211,21 @@ impl State {
         }
     }
 
-    pub(crate) fn drop_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
-        let assembly = self.assembly.take()?;
+    /// Messages come and go no more: those that are under way, either way, are dropped.
+    pub(crate) fn leave(&mut self, cx: &mut Context<'_>, phase: Phase) {
+        if let Phase::Sending(sending) = std::mem::replace(&mut self.phase, phase) {
+            self.unsent = self.unsent.saturating_add(sending.unsent());
+        }
+        self.take_assembly(cx);
         self.release(cx);
+    }
+
+    /// The message that arrives, which is complete or given up.
+    pub(crate) fn take_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
+        let assembly = self.assembly.take()?;
+        if let Some(timer) = assembly.timer {
+            cx.cancel_timer(timer);
+        }
         Some(assembly)
     }
 

@@ -60,6 +60,18 @@ impl Decoder {
         Ok(Piece { head, body })
     }
 
+    /// The bytes of a character that is not complete.
+    #[must_use]
+    pub fn begun(&self) -> &[u8] {
+        &self.begun[..usize::from(self.len)]
+    }
+
+    /// How many bytes that character lacks; 0 if none is begun.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.begun().first().map_or(0, |first| width(*first) - self.begun().len())
+    }
+
     /// The text ends here.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ impl<H: Handler> WebSocket<H> {
 
     /// A callback of the handler has returned.
     #[inline]
-    pub(crate) fn handled(&mut self, cx: &mut Context<'_>, result: Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn handled<T>(&mut self, cx: &mut Context<'_>, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() {
             self.state.abandon(cx, CloseCode::INTERNAL_ERROR, "");
         }
@@ -177,6 +177,12 @@ impl<H: Handler> WebSocket<H> {
 
     /// Looks at the heartbeat. Traffic costs it nothing: the loop knows when it last read.
     fn on_beat(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if let Phase::Sending(sending) = &self.state.phase
+            && let Some(limit) = sending.failure()
+        {
+            self.state.abandon(cx, CloseCode::TRY_AGAIN_LATER, "");
+            return Err(limit.into());
+        }
         let Some(config) = self.state.settings.heartbeat else { return Ok(()) };
         let output_waits = cx.backlog() > 0;
         self.state.beat.heard(cx.last_read());
@@ -233,7 +239,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
         match self.state.phase {
             Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Ended)),
             Phase::Opening(_) if !rest.is_empty() => Err(switchboard::Truncated { unconsumed: rest.len() }.into()),
-            Phase::Open => Err(Failure::peer(ProtocolError::NoClose)),
+            Phase::Open | Phase::Sending(_) => Err(Failure::peer(ProtocolError::NoClose)),
             _ => {
                 cx.close();
                 Ok(())
@@ -243,6 +249,9 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
         if self.state.timer != Some(timer) {
+            if self.state.assembly.as_ref().is_some_and(|assembly| assembly.timer == Some(timer)) {
+                return self.on_message_timeout(cx);
+            }
             let handled = self.handler.on_timer(&mut Peer::new(cx, &mut self.state), timer);
             return self.handled(cx, handled);
         }
@@ -250,7 +259,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
         match self.state.phase {
             Phase::Opening(_) if self.state.is_client() => Err(self.unanswered(AnswerError::Timeout)),
             Phase::Opening(_) => Err(self.on_handshake_timeout(cx)),
-            Phase::Open => self.on_beat(cx),
+            Phase::Open | Phase::Sending(_) => self.on_beat(cx),
             Phase::Closing(_) => self.on_close_timeout(cx),
             Phase::Closed(_) => {
                 cx.close(); // a client whose server does not end the connection
@@ -274,9 +283,9 @@ impl<H: Handler> Protocol for WebSocket<H> {
     fn on_message(&mut self, cx: &mut Context<'_>, message: switchboard::Message) -> Result<(), Failure> {
         match &mut self.state.phase {
             Phase::Opening(opening) if opening.posts.len() < cx.limits().mailbox => opening.posts.push(message),
-            Phase::Open => match message.downcast() {
-                Ok(Post::Text(text)) => self.state.send_shared(cx, OpCode::Text, text.into_bytes()),
-                Ok(Post::Binary(bytes)) => self.state.send_shared(cx, OpCode::Binary, bytes),
+            Phase::Open | Phase::Sending(_) => match message.downcast() {
+                Ok(Post::Text(text)) => self.state.send_shared(cx, OpCode::Text, &text.0),
+                Ok(Post::Binary(bytes)) => self.state.send_shared(cx, OpCode::Binary, &bytes.0),
                 Ok(Post::Close(code, reason)) => {
                     let closed = self.state.close(cx, code, &reason);
                     return self.handled(cx, closed);
@@ -296,7 +305,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
     fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         match self.state.phase {
             Phase::Opening(_) => cx.close(),
-            Phase::Open => {
+            Phase::Open | Phase::Sending(_) => {
                 let handled = self.handler.on_shutdown(&mut Peer::new(cx, &mut self.state));
                 return self.handled(cx, handled);
             }

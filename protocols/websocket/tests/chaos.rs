@@ -102,7 +102,7 @@ fn a_close_in_the_midst_of_it_ends_in_order() {
         let (before, after) = bytes.split_at(random.usize(..=bytes.len()));
         let mut sent = talk(&mut random, &mut client, before);
         client.harness.post(Post::Close(CloseCode::GOING_AWAY, "".into())).unwrap();
-        client.harness.post(Post::Binary(Bytes::from_static(b"too late"))).unwrap();
+        client.harness.post(Post::Binary(Bytes::from_static(b"too late").into())).unwrap();
         sent.extend(talk(&mut random, &mut client, &[after, &close(1001, "")].concat()));
         let mut frames = server_frames(&sent);
         assert_eq!(frames.pop(), Some(close_frame(1001, "")), "seed {seed}");

@@ -223,7 +223,7 @@ fn a_request_that_can_not_be_sent_is_the_programs_fault() {
 fn what_is_posted_before_is_sent_then() {
     let mut server = Server::asked();
     server.harness.post(Post::Text("early".into())).unwrap();
-    server.harness.post(Post::Binary(Bytes::from_static(b"bird"))).unwrap();
+    server.harness.post(Post::Binary(Bytes::from_static(b"bird").into())).unwrap();
     assert!(server.harness.take_sent().is_empty());
     let answer = server.switching.replace("\r\n\r\n", "\r\nX-Do: text\r\n\r\n");
     server.feed(answer);

@@ -80,7 +80,7 @@ fn what_is_shared_is_masked_in_a_copy() {
     let mut server = Server::open();
     let (small, large) = (Bytes::from(vec![1; 10]), Bytes::from(vec![2; 100_000]));
     for bytes in [&small, &large] {
-        server.harness.post(Post::Binary(bytes.clone())).unwrap();
+        server.harness.post(Post::Binary(bytes.clone().into())).unwrap();
     }
     assert_eq!(server.frames(), [(OpCode::Binary, small.to_vec()), (OpCode::Binary, large.to_vec())]);
     assert!(small.iter().all(|byte| *byte == 1) && large.iter().all(|byte| *byte == 2));
@@ -190,11 +190,31 @@ fn an_end_without_a_close_frame() {
     server.harness.eof();
     assert_eq!(error::<ProtocolError>(&mut server), ProtocolError::NoClose);
     assert_eq!(server.take_log(), ["close 1006 \"\" by us, unclean"]);
+}
+
+#[test]
+fn a_reset_behind_both_close_frames_is_a_clean_end() {
     let mut server = Server::open();
-    server.feed([server_close(1000, "")].concat());
+    server.feed(server_close(1000, ""));
     server.harness.reset();
-    assert!(server.take_log()[0].starts_with("close 1000 \"\" by peer"));
+    assert_eq!(server.take_log(), ["close 1000 \"\" by peer, clean"]);
     server.assert_gone();
+
+    let mut server = Server::open();
+    server.feed(plain_text("close")).feed(server_close(4000, ""));
+    server.harness.reset();
+    assert_eq!(server.take_log(), ["close 4000 \"told to\" by us, clean"]);
+
+    let mut server = Server::open();
+    server.feed(plain_text("close"));
+    server.harness.reset();
+    assert_eq!(server.take_log(), ["close 4000 \"told to\" by us, unclean"], "the server's is missing");
+
+    let mut server = Server::open();
+    server.harness.set_window(3);
+    server.feed(server_close(1000, ""));
+    server.harness.reset();
+    assert_eq!(server.take_log(), ["close 1000 \"\" by peer, unclean"], "the client's is not out");
 }
 
 #[test]

@@ -101,7 +101,6 @@ fn what_is_agreed_on() {
             &["permessage-deflate; client_max_window_bits"],
             Some("; server_max_window_bits=10; client_max_window_bits=9"),
         ),
-        (None, &["not, a;; list"], None), // who compresses nothing does not look
     ] {
         let settings = Settings { compression, ..Settings::default() };
         let mut client = Client::with(true, settings, Limits::default());
@@ -334,6 +333,32 @@ fn header_of_compressed(payload: &[u8]) -> Vec<u8> {
     let header =
         Header { fin: true, compressed: true, opcode: OpCode::Binary, mask: None, payload: payload.len() as u64 };
     header.encode().to_vec()
+}
+
+/// A compressor of the connection's own takes memory that the loop must have. Without it the thread's does the work.
+#[test]
+fn no_memory_for_a_compressor() {
+    let message = "hello, hello, hello, hello, hello!".repeat(10);
+    let sizes = |loop_memory: usize| {
+        let limits = Limits { loop_memory, ..Limits::default() };
+        let mut client = Client::with(true, Settings { max_message: 1000, ..settings(DEDICATED) }, limits);
+        upgrade(&mut client, &["permessage-deflate"]);
+        let mut inflater = Inflater::new();
+        let mut size = || {
+            client.feed(frame(true, false, OpCode::Text, message.as_bytes()));
+            assert!(client.held() <= loop_memory, "{} of {loop_memory}", client.held());
+            let frames = sent(&mut client);
+            let [(true, OpCode::Text, payload)] = &frames[..] else { panic!("{frames:?}") };
+            assert_eq!(inflater.message(payload, 1000).as_deref(), Ok(message.as_bytes()));
+            payload.len()
+        };
+        [size(), size()]
+    };
+    let needed = Deflater::memory(WindowBits::MAX);
+    let [first, second] = sizes(needed);
+    assert!(second < first, "it refers back");
+    let [first, second] = sizes(needed - 1);
+    assert_eq!(first, second);
 }
 
 /// Without memory for a decompressor there is none.

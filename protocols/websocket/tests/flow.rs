@@ -57,7 +57,7 @@ fn a_silent_peer_is_given_up() {
 #[test]
 fn any_traffic_proves_life() {
     let parts = frame(true, OpCode::Text, [b'x'; 100]);
-    let mut client = Client::open();
+    let mut client = Client::open_with(Settings { message_timeout: None, ..Settings::default() });
     for byte in &parts[..50] {
         client.feed([*byte]);
         client.harness.advance(50 * SECOND);
@@ -247,7 +247,7 @@ fn pausing_stops_in_the_midst_of_a_read() {
 fn posts_are_sent_without_the_handler() {
     let mut client = Client::open();
     client.harness.post(Post::Text("news é".into())).unwrap();
-    client.harness.post(Post::Binary(Bytes::from_static(b"\xff"))).unwrap();
+    client.harness.post(Post::Binary(Bytes::from_static(b"\xff").into())).unwrap();
     client.harness.post(Post::Text(SharedText::from("x".repeat(70_000)))).unwrap();
     client.harness.post(Posted::Bytes(Bytes::from_static(b"raw"))).unwrap();
     client.harness.post(Posted::user(7_u32)).unwrap();

@@ -210,7 +210,29 @@ fn the_request_is_held_to_its_limit_however_it_comes() {
     assert!(client.harness.is_open());
     assert!(client.held() < 8 * 1024);
     client.feed("x");
-    assert_eq!(client.error::<HandshakeError>(), HandshakeError::TooLarge { limit: 100 });
+    assert_eq!(client.error::<HandshakeError>(), HandshakeError::TargetTooLong { limit: 100 });
+}
+
+/// RFC 9112 §3: a target that is too long has a status of its own.
+#[test]
+fn what_is_too_long_is_named() {
+    let settings = || Settings { max_handshake: 100, ..Settings::default() };
+    let long = |length| "x".repeat(length);
+    for (request, status) in [
+        (format!("GET /{} HTTP/1.1\r\n", long(85)), "414 URI Too Long"),
+        (format!("\r\n\r\nGET /{}", long(91)), "414 URI Too Long"),
+        (format!("GET /{} HTTP/1.1\r\n", long(84)), "431 Request Header Fields Too Large"),
+        (format!("GET / HTTP/1.1\r\nX: {}", long(81)), "431 Request Header Fields Too Large"),
+        ("\r\n".repeat(50), "431 Request Header Fields Too Large"),
+    ] {
+        for size in [1, 100] {
+            let mut client = Client::with(true, settings(), Limits::default());
+            client.feed_chunks(&request.as_bytes()[..100], size);
+            let sent = client.sent_text();
+            assert!(sent.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:?}: {sent}");
+            assert_eq!(client.harness.close_reason().unwrap().blame(), Some(Blame::Limit));
+        }
+    }
 }
 
 #[test]

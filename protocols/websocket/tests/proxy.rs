@@ -71,6 +71,8 @@ fn the_request() {
     assert!(
         request(Tunnel::to("10.0.0.1", 1).unwrap().credentials("\u{fc}", "a:b").unwrap()).contains("Basic w7w6YTpi")
     );
+    let shown = format!("{:?}", Tunnel::to("a", 1).unwrap().credentials("Aladdin", "open sesame").unwrap());
+    assert_eq!(shown, r#"Tunnel { to: "a:1", timeout: 10s, .. }"#, "the credentials are nobody else's to read");
     for host in ["", "a b", "a:1", "a\r\nX: 1", "[::1]", "a/b", "u@a"] {
         assert_eq!(Tunnel::to(host, 1).err(), Some(InvalidTunnel::Host(host.into())));
     }

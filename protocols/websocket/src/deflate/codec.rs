@@ -1,18 +1,23 @@
 //! A connection's part of it: who compresses how, by what was agreed on.
 
+use bytes::Bytes;
+
 use super::{Compression, Deflater, InflateError, Inflater, Memory, Parameters, WindowBits, pool};
 use crate::frame::Role;
+use crate::shared::Shared;
 
 /// The compression of one connection, both ways.
 #[derive(Debug)]
 pub struct Codec {
-    window_bits: WindowBits,
-    level: u8,
+    pub(super) window_bits: WindowBits,
+    pub(super) level: u8,
     threshold: usize,
-    compressor: Memory,
+    pub(super) compressor: Memory,
     decompressor: Memory,
-    /// The connection's own, from the first message on.
-    deflater: Option<Deflater>,
+    /// The connection's own, from the first message on, while none is being sent in pieces.
+    pub(super) deflater: Option<Deflater>,
+    /// The peer was sent something that the connection's own compressor has not seen.
+    pub(super) is_stale: bool,
     /// The connection's own, while no message is arriving.
     inflater: Option<Inflater>,
 }
@@ -35,30 +40,54 @@ impl Codec {
             // If the peer takes its context over, a shared one won't do, whatever was wished.
             decompressor: if peer_forgets { Memory::Shared } else { Memory::Dedicated },
             deflater: None,
+            is_stale: false,
             inflater: None,
         }
     }
 
     /// Compresses a message into `out`, which it replaces. False if the message is better sent as it is.
     pub fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
+        self.deflate_within(message, out, &mut |_| true)
+    }
+
+    /// The same, where `hold` agrees to how much [memory](Self::memory) the connection will then have of its own: without
+    /// its agreement, the compressor of the thread does it.
+    pub(crate) fn deflate_within(
+        &mut self,
+        message: &[u8],
+        out: &mut Vec<u8>,
+        hold: &mut dyn FnMut(usize) -> bool,
+    ) -> bool {
         out.clear();
         if message.len() < self.threshold {
             return false;
         }
         let (window_bits, level) = (self.window_bits, self.level);
-        match self.compressor {
-            // From here on the peer's window must have it, even if it did not become shorter.
-            Memory::Dedicated => {
-                self.deflater.get_or_insert_with(|| Deflater::new(window_bits, level)).deflate(message, out);
-                true
-            }
-            Memory::Shared => {
-                let mut deflater = pool::deflater(window_bits, level);
-                deflater.deflate(message, out);
-                pool::keep_deflater(window_bits, level, deflater);
-                out.len() < message.len()
-            }
+        let is_own = self.compressor == Memory::Dedicated
+            && (self.deflater.is_some() || hold(self.memory() + Deflater::memory(window_bits)));
+        if !is_own {
+            // It refers to nothing before it, and nothing that follows refers to it: the connection has no own yet.
+            pool::deflate(window_bits, level, message, out);
+            return out.len() < message.len();
         }
+        let deflater = self.deflater.get_or_insert_with(|| Deflater::new(window_bits, level));
+        if std::mem::take(&mut self.is_stale) {
+            deflater.reset();
+        }
+        // From here on the peer's window must have it, even if it did not become shorter.
+        deflater.deflate(message, out);
+        true
+    }
+
+    /// The compressed form of a message that many get, made once for all of them. `None` if it is better sent as it is.
+    pub(crate) fn deflate_shared(&mut self, message: &Shared) -> Option<Bytes> {
+        if message.plain().len() < self.threshold {
+            return None;
+        }
+        let form = message.compressed(self.window_bits, self.level)?;
+        // The peer's window moves on by this message: what the own compressor remembers lies elsewhere in it.
+        self.is_stale = true;
+        Some(form)
     }
 
     /// A compressed message begins to arrive. Given [back](Self::end) when it has arrived.
@@ -96,7 +125,7 @@ impl Codec {
     #[must_use]
     pub fn memory(&self) -> usize {
         let deflater = if self.deflater.is_some() { Deflater::memory(self.window_bits) } else { 0 };
-        deflater + if self.inflater.is_some() { Inflater::MEMORY } else { 0 }
+        deflater + self.inflater.as_ref().map_or(0, Inflater::memory)
     }
 }
 
@@ -109,6 +138,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Whether the decompressor is the thread's.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.memory == Memory::Shared
+    }
+
     /// Takes the next part of the message: see [`Inflater::push`].
     ///
     /// # Errors
@@ -119,6 +153,14 @@ impl Incoming {
         sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.inflater.as_mut().map_or(Ok(()), |inflater| inflater.push(input, sink))
+    }
+
+    /// Takes some of the next part of the message: see [`Inflater::step`].
+    ///
+    /// # Errors
+    /// [`InflateError::Corrupt`].
+    pub fn step(&mut self, input: &[u8], piece: &mut [u8]) -> Result<(usize, usize), InflateError> {
+        self.inflater.as_mut().map_or(Ok((input.len(), 0)), |inflater| inflater.step(input, piece))
     }
 }
 

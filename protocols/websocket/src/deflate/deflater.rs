@@ -17,8 +17,7 @@ impl Deflater {
     /// One that refers back 2^`window_bits` bytes at most, at a level from 0 (none) to 9 (smallest).
     #[must_use]
     pub fn new(window_bits: WindowBits, level: u8) -> Self {
-        // zlib has no window of 256 bytes. In one of 512 it refers back 250 at most: it wants to see 262 bytes ahead.
-        let window_bits = window_bits.bits().max(9);
+        let window_bits = window_bits.for_compressor().bits();
         let level = flate2::Compression::new(u32::from(level.min(9)));
         Self { stream: Compress::new_with_window_bits(level, false, window_bits) }
     }
@@ -26,7 +25,7 @@ impl Deflater {
     /// Bytes of memory that one with such a window takes, or a little less.
     #[must_use]
     pub const fn memory(window_bits: WindowBits) -> usize {
-        let window = 1 << if window_bits.bits() < 9 { 9 } else { window_bits.bits() };
+        let window = 1 << window_bits.for_compressor().bits();
         // The window twice, two bytes for each position in it, and tables.
         4 * window + 243 * 1024
     }
@@ -34,6 +33,8 @@ impl Deflater {
     /// Appends the compressed form of `message` to `out`; later messages may refer back to it. It can be longer than
     /// the message: by a sixteenth at level 1, hardly at others.
     pub fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) {
+        #[cfg(test)]
+        COMPRESSIONS.set(compressions() + 1);
         if message.is_empty() {
             out.push(0x00); // RFC 7692 §7.2.3.6: an empty block, of which a flush would make none
             return;
@@ -60,6 +61,15 @@ impl Deflater {
     pub fn reset(&mut self) {
         self.stream.reset();
     }
+}
+
+#[cfg(test)]
+thread_local!(static COMPRESSIONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+
+/// Messages that this thread has compressed.
+#[cfg(test)]
+pub(crate) fn compressions() -> usize {
+    COMPRESSIONS.get()
 }
 
 #[cfg(test)]

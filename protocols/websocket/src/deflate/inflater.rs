@@ -52,11 +52,17 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Bytes of memory one takes, or a little less, between messages.
+    /// Bytes of memory one takes, or a little less, between messages, but for peers that compress as §7.2.3.4 has it.
     pub const MEMORY: usize = 48 * 1024;
 
     /// The same at most: within a first message, and for peers that compress as RFC 7692 §7.2.3.4 has it.
     pub const MOST_MEMORY: usize = Self::MEMORY + 2 * WINDOW;
+
+    /// Bytes of memory that this one takes, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        Self::MEMORY + self.history.as_ref().map_or(0, Vec::capacity)
+    }
 
     /// One that has seen no message.
     #[must_use]
@@ -85,27 +91,36 @@ impl Inflater {
     ) -> Result<(), E> {
         let mut rest = input;
         loop {
-            self.is_within |= !rest.is_empty();
-            let (read, written) = (self.stream.total_in(), self.stream.total_out());
-            let status = self.stream.decompress(rest, piece, FlushDecompress::None);
-            let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
-            rest = &rest[count(self.stream.total_in(), read)..];
-            let output = &piece[..count(self.stream.total_out(), written)];
-            let status = status.map_err(|_| InflateError::Corrupt)?;
-            self.remember(output);
-            if !output.is_empty() {
-                sink(output)?;
+            let (read, written) = self.step(rest, piece)?;
+            rest = &rest[read..];
+            if written > 0 {
+                sink(&piece[..written])?;
             }
-            let is_full = output.len() == piece.len(); // there may be more
-            match status {
-                Status::StreamEnd => self.go_on()?,
-                _ if is_full || rest.is_empty() => {}
-                _ => return Err(InflateError::Corrupt.into()), // it takes everything for which it has room
-            }
-            if rest.is_empty() && !is_full {
+            if rest.is_empty() && written < piece.len() {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes some of the next part of a message, and inflates it into `piece` as far as there is room: how many bytes were
+    /// taken, and how many written. Where `piece` was filled there may be more to come, also without input.
+    ///
+    /// # Errors
+    /// [`InflateError::Corrupt`].
+    pub fn step(&mut self, input: &[u8], piece: &mut [u8]) -> Result<(usize, usize), InflateError> {
+        self.is_within |= !input.is_empty();
+        let (read, written) = (self.stream.total_in(), self.stream.total_out());
+        let status = self.stream.decompress(input, piece, FlushDecompress::None);
+        let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
+        let (read, written) = (count(self.stream.total_in(), read), count(self.stream.total_out(), written));
+        let status = status.map_err(|_| InflateError::Corrupt)?;
+        self.remember(&piece[..written]);
+        match status {
+            Status::StreamEnd => self.go_on()?,
+            _ if read == input.len() || written == piece.len() => {}
+            _ => return Err(InflateError::Corrupt), // it takes everything for which it has room
+        }
+        Ok((read, written))
     }
 
     /// The message has ended.
@@ -179,6 +194,10 @@ impl Inflater {
         let Some(history) = &mut self.history else { return };
         if history.len() + output.len() > 2 * WINDOW {
             history.drain(..history.len().saturating_sub(WINDOW));
+        }
+        let needed = history.len() + output.len();
+        if needed > history.capacity() {
+            history.reserve_exact(needed.max((2 * history.capacity()).min(2 * WINDOW)) - history.len());
         }
         history.extend_from_slice(output);
     }

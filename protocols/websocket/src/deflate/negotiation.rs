@@ -34,6 +34,12 @@ impl WindowBits {
         self.0
     }
 
+    /// What a compressor has for it: zlib has no window of 256 bytes. In one of 512 it refers back 250 at most, for it
+    /// wants to see 262 bytes ahead.
+    pub(crate) const fn for_compressor(self) -> Self {
+        Self(if self.0 < 9 { 9 } else { self.0 })
+    }
+
     /// "a decimal integer value without leading zeroes between 8 to 15, inclusive" (RFC 7692 §7.1.2)
     fn parse(text: &str) -> Option<Self> {
         Self::new(text.parse().ok()?).filter(|bits| bits.to_string() == text)
@@ -128,11 +134,11 @@ impl Offer {
         {
             return Err(NegotiationError::Ignored(SERVER_MAX_WINDOW_BITS));
         }
-        match (self.client_max_window_bits, agreed.client_max_window_bits) {
-            (None, Some(_)) => Err(NegotiationError::Unasked(CLIENT_MAX_WINDOW_BITS)),
-            (Some(Some(hint)), Some(bits)) if bits > hint => Err(NegotiationError::Ignored(CLIENT_MAX_WINDOW_BITS)),
-            _ => Ok(Some(agreed)),
+        // What this side said of its own window was a hint (RFC 7692 §7.1.2.2): a limit above it is none, but in order.
+        if self.client_max_window_bits.is_none() && agreed.client_max_window_bits.is_some() {
+            return Err(NegotiationError::Unasked(CLIENT_MAX_WINDOW_BITS));
         }
+        Ok(Some(agreed))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
+
 use super::{Deflater, Inflater, WindowBits};
 
 /// How many of each are kept while they are idle: a compressor for each window there is, and a decompressor for each of
@@ -33,6 +35,13 @@ pub(crate) fn keep_buffer(mut buffer: Vec<u8>) {
     }
 }
 
+/// Appends the compressed form of a message to `out`, by a compressor that remembers nothing.
+pub(super) fn deflate(window_bits: WindowBits, level: u8, message: &[u8], out: &mut Vec<u8>) {
+    let mut deflater = deflater(window_bits, level);
+    deflater.deflate(message, out);
+    keep_deflater(window_bits, level, deflater);
+}
+
 /// A compressor that remembers nothing. It is to be given [back](keep_deflater).
 pub(super) fn deflater(window_bits: WindowBits, level: u8) -> Deflater {
     let idle = POOL.with_borrow_mut(|pool| {
@@ -43,13 +52,24 @@ pub(super) fn deflater(window_bits: WindowBits, level: u8) -> Deflater {
 }
 
 pub(super) fn keep_deflater(window_bits: WindowBits, level: u8, mut deflater: Deflater) {
-    deflater.reset();
-    POOL.with_borrow_mut(|pool| {
-        if pool.deflaters.len() == KEPT {
-            pool.deflaters.remove(0);
+    // A thread that ends has dropped its pool before the connections that it still holds.
+    let _ = POOL.try_with(|pool| {
+        let deflaters = &mut pool.borrow_mut().deflaters;
+        deflater.reset();
+        if deflaters.len() == KEPT {
+            deflaters.remove(0);
         }
-        pool.deflaters.push((window_bits, level, deflater));
+        deflaters.push((window_bits, level, deflater));
     });
+}
+
+/// The compressed form of a message, in as much memory as it needs. `None` if it is no shorter.
+pub(crate) fn alone(window_bits: WindowBits, level: u8, message: &[u8]) -> Option<Bytes> {
+    let mut out = buffer();
+    deflate(window_bits, level, message, &mut out);
+    let form = (out.len() < message.len()).then(|| Bytes::copy_from_slice(&out));
+    keep_buffer(out);
+    form
 }
 
 /// A decompressor that remembers nothing. It is to be given [back](keep_inflater).
@@ -58,7 +78,6 @@ pub(super) fn inflater() -> Inflater {
 }
 
 pub(super) fn keep_inflater(mut inflater: Inflater) {
-    // A thread that ends has dropped its pool before the connections that it still holds.
     let _ = POOL.try_with(|pool| {
         let inflaters = &mut pool.borrow_mut().inflaters;
         if inflaters.len() < KEPT {

@@ -1,5 +1,6 @@
 //! The opening handshake: the scanner, the request, the answer, and a whole connection up to there.
 
+mod extensions;
 mod naive;
 mod talk;
 
@@ -8,7 +9,7 @@ use std::rc::Rc;
 use super::octets::Octets;
 use crate::handshake::{self, HandshakeError, Scanner};
 use crate::{Request, Settings};
-pub(super) use naive::{Verdict, accept, end_of_head, is_token, judge, lines, trim};
+pub(super) use naive::{Verdict, accept, end_of_head, is_token, judge, lines, too_large, trim};
 use talk::{Ending, Talk};
 
 /// Takes `data` as the limits and how the connection ends (the first byte), the sizes of the chunks (the next three,
@@ -40,7 +41,11 @@ pub fn handshake(data: &[u8]) {
         // Half a request has no method.
         Ok(None) if ending == Ending::Time && !bytes.is_empty() => whole.check_answer(b"", &[408]),
         Ok(None) => assert!(whole.sent.is_empty(), "an answer to half a request: {whole:?}"),
-        Err(error) => whole.check_answer(&bytes[..bytes.len().min(settings.max_handshake)], &[error.status()]),
+        Err(error) => {
+            let seen = &bytes[..bytes.len().min(settings.max_handshake)];
+            let status = if error.status() == 431 { too_large(seen) } else { error.status() };
+            whole.check_answer(seen, &[status]);
+        }
         Ok(Some(end)) => match read(&bytes[..end], &settings) {
             Verdict::Refused(statuses) => whole.check_answer(&bytes[..end], &statuses),
             Verdict::Plain => whole.check_answer(&bytes[..end], &[426]),

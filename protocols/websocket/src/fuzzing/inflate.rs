@@ -20,6 +20,8 @@ enum State {
     Within,
     /// Not DEFLATE.
     Bad,
+    /// It makes more than was wanted.
+    Long,
 }
 
 impl End {
@@ -54,6 +56,23 @@ enum Stop {
     /// The input has ended.
     Short,
     Bad,
+    Long,
+}
+
+/// Where it goes, and how much may.
+struct Output<'a> {
+    bytes: &'a mut Vec<u8>,
+    most: usize,
+}
+
+impl Output<'_> {
+    fn push(&mut self, byte: u8) -> Result<(), Stop> {
+        if self.bytes.len() == self.most {
+            return Err(Stop::Long);
+        }
+        self.bytes.push(byte);
+        Ok(())
+    }
 }
 
 struct Bits<'a> {
@@ -112,16 +131,26 @@ impl Code {
 /// Appends what the blocks in `bytes` inflate to to `output`, to which they may refer back. A block that says it is the
 /// last one is followed by others, from the next byte on (RFC 7692 §7.2.3.4).
 pub(crate) fn naive_inflate(bytes: &[u8], output: &mut Vec<u8>) -> End {
+    naive_inflate_within(bytes, output, usize::MAX)
+}
+
+/// The same, until `output` has `most` bytes and would have more.
+pub(crate) fn naive_inflate_within(bytes: &[u8], output: &mut Vec<u8>, most: usize) -> End {
+    let mut output = Output { bytes: output, most };
     let mut bits = Bits { bytes, at: 0 };
     let mut end = End { state: State::Boundary, distance: 0, finals: 0, is_final: false };
     while bits.at < 8 * bytes.len() {
-        match block(&mut bits, output, &mut end.distance) {
+        match block(&mut bits, &mut output, &mut end.distance) {
             Ok(is_final) => {
                 end.is_final = is_final;
                 end.finals += usize::from(is_final);
             }
             Err(stop) => {
-                end.state = if matches!(stop, Stop::Short) { State::Within } else { State::Bad };
+                end.state = match stop {
+                    Stop::Short => State::Within,
+                    Stop::Bad => State::Bad,
+                    Stop::Long => State::Long,
+                };
                 break;
             }
         }
@@ -130,7 +159,7 @@ pub(crate) fn naive_inflate(bytes: &[u8], output: &mut Vec<u8>) -> End {
 }
 
 /// True of a block that says that it is the last one.
-fn block(bits: &mut Bits<'_>, output: &mut Vec<u8>, distance: &mut usize) -> Result<bool, Stop> {
+fn block(bits: &mut Bits<'_>, output: &mut Output<'_>, distance: &mut usize) -> Result<bool, Stop> {
     let is_last = bits.bit()? == 1;
     match bits.number(2)? {
         0 => {
@@ -140,7 +169,7 @@ fn block(bits: &mut Bits<'_>, output: &mut Vec<u8>, distance: &mut usize) -> Res
                 return Err(Stop::Bad);
             }
             for _ in 0..length {
-                output.push(u8::try_from(bits.number(8)?).expect("eight bits"));
+                output.push(u8::try_from(bits.number(8)?).expect("eight bits"))?;
             }
         }
         1 => {
@@ -202,14 +231,14 @@ fn coded(
     bits: &mut Bits<'_>,
     literals: &Code,
     distances: &Code,
-    output: &mut Vec<u8>,
+    output: &mut Output<'_>,
     farthest: &mut usize,
 ) -> Result<(), Stop> {
     loop {
         let symbol = literals.symbol(bits)?;
         let length = match symbol {
             0..256 => {
-                output.push(u8::try_from(symbol).expect("below 256"));
+                output.push(u8::try_from(symbol).expect("below 256"))?;
                 continue;
             }
             256 => return Ok(()),
@@ -229,12 +258,12 @@ fn coded(
             }
             _ => return Err(Stop::Bad),
         };
-        if distance > output.len() {
+        if distance > output.bytes.len() {
             return Err(Stop::Bad);
         }
         *farthest = distance.max(*farthest);
         for _ in 0..length {
-            output.push(output[output.len() - distance]);
+            output.push(output.bytes[output.bytes.len() - distance])?;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A server's answer to an opening request, as a client checks it (RFC 6455 §4.1).
 
-use std::str;
+use std::{fmt, str};
 
 use switchboard::{Failure, Input};
 use thiserror::Error;
@@ -11,7 +11,6 @@ use crate::extensions;
 use super::{AcceptKey, Connect, HandshakeError, Refusal, Scanner};
 
 /// The head of an HTTP/1 answer that has arrived whole.
-#[derive(Debug)]
 pub struct Answer<'a> {
     status: u16,
     minor_version: u8,
@@ -115,13 +114,20 @@ impl<'a> Answer<'a> {
 
     /// What was agreed on, of what `connect` offers. No other extension is offered.
     pub(crate) fn compression(&self, connect: &Connect) -> Result<Option<Parameters>, AnswerError> {
-        let Some(offer) = &connect.compression else {
-            let chosen = self.header_list("sec-websocket-extensions").next();
-            let name = chosen.map(|extension| String::from_utf8_lossy(extension).into_owned());
-            return name.map_or(Ok(None), |name| Err(AnswerError::Extension(name)));
-        };
         let chosen = extensions::parse(self.header_values("sec-websocket-extensions"))?;
-        Ok(offer.check(&chosen)?)
+        match (&connect.compression, &chosen[..]) {
+            (Some(offer), chosen) => Ok(offer.check(chosen)?),
+            (None, []) => Ok(None),
+            (None, [unasked, ..]) => Err(AnswerError::Extension(unasked.name.to_owned())),
+        }
+    }
+}
+
+/// With the names of its header fields alone: what stands in them (cookies, for one) may be nobody else's to read.
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|header| header.name).collect();
+        f.debug_struct("Answer").field("status", &self.status).field("headers", &names).finish_non_exhaustive()
     }
 }
 

@@ -29,7 +29,7 @@ fn answers_that_open_a_websocket() {
         fields(&GOOD.replace("websocket\r", "WebSocket\r").replace(": Upgrade", ": keep-alive, UPGRADE")),
         Ok(())
     );
-    assert_eq!(fields(&format!("Server: x\r\n{GOOD}Set-Cookie: a\r\nSec-WebSocket-Extensions: \r\n")), Ok(()));
+    assert_eq!(fields(&format!("Server: x\r\n{GOOD}Set-Cookie: a\r\n")), Ok(()));
     assert_eq!(check(&format!("HTTP/1.1 101\r\n{GOOD}\r\n")), Ok(()), "the reason phrase may be missing");
 }
 
@@ -67,11 +67,16 @@ fn what_is_no_accept() {
 fn what_was_not_offered() {
     for (value, name) in [
         ("permessage-deflate", "permessage-deflate"),
-        ("permessage-deflate; client_no_context_takeover", "permessage-deflate; client_no_context_takeover"),
+        ("permessage-deflate; client_no_context_takeover", "permessage-deflate"),
         (", x", "x"),
     ] {
         let refused = fields(&format!("{GOOD}Sec-WebSocket-Extensions: {value}\r\n"));
         assert_eq!(refused, Err(AnswerError::Extension(name.to_owned())));
+    }
+    // RFC 6455 §9.1: what is no list of extensions is refused by who offers nothing, too; a field with nothing in it is none.
+    for value in ["", ",", "x; =1", "a b"] {
+        let refused = fields(&format!("{GOOD}Sec-WebSocket-Extensions: {value}\r\n"));
+        assert_eq!(refused, Err(AnswerError::BadExtensions(extensions::Malformed)), "{value}");
     }
     let subprotocol = |connect: &Connect, line: &str| {
         check_as(connect, &format!("HTTP/1.1 101 X\r\n{GOOD}{line}\r\n")).map_err(|error| error.to_string())

@@ -1,6 +1,7 @@
 //! The request that asks a server for a WebSocket.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine;
 use thiserror::Error;
@@ -22,7 +23,7 @@ use super::{AcceptKey, BASE64, InvalidAnswer, Url, UrlError, is_token};
 /// assert_eq!(connect.url().port(), 8080);
 /// # Ok::<(), switchboard_websocket::handshake::UrlError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connect {
     url: Url,
     subprotocols: Vec<Cow<'static, str>>,
@@ -143,6 +144,17 @@ impl Connect {
     }
 }
 
+/// Without what may be secret: the values of the header fields, and what the URL asks for (`?token=…`).
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.to_string();
+        let url = url.split_once('?').map_or(&*url, |(path, _)| path);
+        let mut shown = f.debug_struct("Connect");
+        shown.field("url", &url).field("subprotocols", &self.subprotocols).field("origin", &self.origin);
+        shown.field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
 /// A request that can't be sent: a mistake of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -199,6 +211,18 @@ mod tests {
         let request = super::super::Request::parse(text.as_bytes(), 10).unwrap();
         assert!(super::super::examine(&request).unwrap().is_some());
         assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let connect = Connect::to("ws://a/b?token=secret").unwrap().subprotocol("chat");
+        let connect = connect.header("Authorization", "Bearer secret").header("Cookie", "session=secret");
+        assert_eq!(
+            format!("{connect:?}"),
+            r#"Connect { url: "ws://a/b", subprotocols: ["chat"], origin: None, headers: ["Authorization", "Cookie"], .. }"#
+        );
+        let client = crate::WebSocket::client(connect, crate::message_fn(|_, _| Ok(())));
+        assert!(!format!("{:?}", client.state).contains("secret"), "{:?}", client.state);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which requests are opening handshakes, and the status of those that would be.
 
+use crate::extensions;
+
 use super::*;
 
 const FIELDS: [(&str, &str); 5] = [
@@ -39,11 +41,16 @@ fn token_lists_are_searched_in_any_case() {
         ("WebSocket", "upgrade"),
         ("h2c, websocket", "keep-alive, Upgrade"),
         ("websocket ,foo", "UPGRADE,\t keep-alive"),
+        (",, websocket", " ,\t,Upgrade ,"),
+        ("\twebsocket\t", "\tupgrade \t"),
+        ("HTTP/3.0, WEBSOCKET", "close, Upgrade"),
     ] {
         let verdict = with(&[("Upgrade", Some(upgrade)), ("Connection", Some(connection))]);
         assert!(matches!(verdict, Ok(Some(_))), "{upgrade:?} {connection:?}: {verdict:?}");
     }
     let twice = [("Connection", Some("keep-alive")), ("Connection", Some("upgrade"))];
+    assert!(matches!(with(&twice), Ok(Some(_))), "two fields are one list");
+    let twice = [("Upgrade", Some("h2c")), ("uPGRADE", Some("websocket")), ("Upgrade", None)];
     assert!(matches!(with(&twice), Ok(Some(_))), "two fields are one list");
 }
 
@@ -68,9 +75,21 @@ fn what_lacks_a_part_is_refused() {
         ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZXh4"), BadKey),
         ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ======"), BadKey),
         ("Sec-WebSocket-Key", Some("not base64 at all !!!!!!"), BadKey),
+        ("Sec-WebSocket-Key", Some("dGhl IHNhbXBsZSBub25jZQ="), BadKey),
+        ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="), BadKey),
+        ("Sec-WebSocket-Key", Some("_-hlIHNhbXBsZSBub25jZQ=="), BadKey),
+        ("Sec-WebSocket-Version", Some(""), UnsupportedVersion),
+        ("Sec-WebSocket-Version", Some("+13"), UnsupportedVersion),
+        ("Sec-WebSocket-Version", Some("13.0"), UnsupportedVersion),
+        ("Sec-WebSocket-Version", Some("0"), UnsupportedVersion),
+        ("Sec-WebSocket-Protocol", Some(""), BadSubprotocol),
+        ("Sec-WebSocket-Protocol", Some(" , "), BadSubprotocol),
         ("Sec-WebSocket-Protocol", Some("chat, chat"), BadSubprotocol),
         ("Sec-WebSocket-Protocol", Some("a b"), BadSubprotocol),
         ("Sec-WebSocket-Protocol", Some("caf\u{e9}"), BadSubprotocol),
+        ("Sec-WebSocket-Extensions", Some(""), BadExtensions(extensions::Malformed)),
+        ("Sec-WebSocket-Extensions", Some("permessage-deflate;"), BadExtensions(extensions::Malformed)),
+        ("Sec-WebSocket-Extensions", Some("x; y=\"1"), BadExtensions(extensions::Malformed)),
         ("Host", None, BadHost("missing")),
     ] {
         assert_eq!(with(&[(field, value)]), Err(error), "{field}: {value:?}");
@@ -80,7 +99,13 @@ fn what_lacks_a_part_is_refused() {
     let versions = [("Sec-WebSocket-Version", Some("13")), ("Sec-WebSocket-Version", Some("13"))];
     assert_eq!(with(&versions), Err(UnsupportedVersion), "two versions");
     assert_eq!(verdict("POST /chat HTTP/1.1", &[]), Err(NotGet));
+    assert_eq!(verdict("get /chat HTTP/1.1", &[]), Err(NotGet), "methods are case-sensitive (RFC 9110 §9.1)");
     assert_eq!(verdict("GET /chat HTTP/1.0", &[]), Err(HttpVersion));
+    assert_eq!(verdict("GET /chat HTTP/1.2", &[]), Err(HttpVersion));
+    assert_eq!(verdict("GET /chat HTTP/2.0", &[]), Err(HttpVersion));
+    let protocols = [("Sec-WebSocket-Protocol", Some("chat")), ("Sec-WebSocket-Protocol", Some("a, chat"))];
+    assert_eq!(with(&protocols), Err(BadSubprotocol), "the same one in two fields");
+    assert!(matches!(with(&[("Sec-WebSocket-Extensions", Some("x-unknown; a=\"b\", y"))]), Ok(Some(_))));
     assert!(matches!(with(&[("Sec-WebSocket-Protocol", Some("chat, superchat"))]), Ok(Some(_))));
 }
 
@@ -99,6 +124,10 @@ fn plain_http_is_told_apart() {
     other_upgrade[1].1 = Some("Upgrade, HTTP2-Settings");
     assert_eq!(with(&other_upgrade), Ok(None));
     assert_eq!(verdict("DELETE /x HTTP/1.0", &plain), Ok(None));
+    // RFC 9110 §7.8: a server ignores Upgrade in HTTP/1.0.
+    let old = [("Sec-WebSocket-Key", None), ("Sec-WebSocket-Version", None)];
+    assert_eq!(verdict("GET /x HTTP/1.0", &old), Ok(None));
+    assert_eq!(with(&old), Err(HandshakeError::UnsupportedVersion), "but not in HTTP/1.1");
 }
 
 #[test]
@@ -108,8 +137,10 @@ fn every_error_has_a_status_of_its_kind() {
         (Malformed("x"), 400),
         (HttpVersion, 505),
         (TooLarge { limit: 1 }, 431),
+        (TargetTooLong { limit: 1 }, 414),
         (TooManyHeaders { limit: 1 }, 431),
         (Body, 413),
+        (ForbiddenOrigin("x"), 403),
         (NotGet, 405),
         (BadKey, 400),
         (UnsupportedVersion, 426),

@@ -7,7 +7,7 @@ use switchboard::Input;
 use super::Answer;
 
 /// What a server (or a proxy) said in place of what it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     status: u16,
     headers: Vec<(Box<str>, Box<[u8]>)>,
@@ -49,6 +49,15 @@ impl Refusal {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+}
+
+/// With the names of its header fields alone, and the length of its body: what stands in them may be secret.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers().map(|(name, _)| name).collect();
+        let mut shown = f.debug_struct("Refusal");
+        shown.field("status", &self.status).field("headers", &names).field("body", &self.body.len()).finish()
     }
 }
 
@@ -149,6 +158,7 @@ impl Refusing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AnswerError;
     use super::*;
 
     /// The body of an answer in these words, the rest of which arrives in pieces of every size; and whether it was seen
@@ -173,6 +183,24 @@ mod tests {
 
     fn is(text: &str, done: bool) -> (String, bool) {
         (text.to_owned(), done)
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let head = "HTTP/1.1 401 X\r\nSet-Cookie: secret\r\nWWW-Authenticate: Digest nonce=secret\r\n\r\n";
+        let answer = Answer::parse(head.as_bytes(), 10).unwrap();
+        assert_eq!(
+            format!("{answer:?}"),
+            r#"Answer { status: 401, headers: ["Set-Cookie", "WWW-Authenticate"], .. }"#
+        );
+        let mut refusing = Refusing::new(&answer, 100);
+        refusing.read(&mut Input::new(&mut b"a secret".to_owned()));
+        let error = AnswerError::refused(refusing.refusal);
+        assert_eq!(
+            format!("{error:?}"),
+            r#"Refused(Refusal { status: 401, headers: ["Set-Cookie", "WWW-Authenticate"], body: 8 })"#
+        );
+        assert_eq!(error.to_string(), "the server refuses: status 401");
     }
 
     #[test]

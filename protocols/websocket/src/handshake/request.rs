@@ -1,16 +1,19 @@
 //! A request, as applications see it.
 
-use std::str;
+use std::{fmt, str};
 
-use super::HandshakeError;
+use crate::extensions::{self, Extension, Malformed};
+
+use super::origin::{Authority, Origin};
+use super::{HandshakeError, Scanner};
 
 /// An HTTP/1 request whose head has arrived whole: an opening handshake, or plain HTTP.
 ///
 /// It is well-formed, has no body, a valid target, and (from HTTP/1.1 on) exactly one `Host`.
-#[derive(Debug)]
 pub struct Request<'a> {
     method: &'a str,
     target: &'a str,
+    parts: Target<'a>,
     minor_version: u8,
     headers: Vec<httparse::Header<'a>>,
 }
@@ -21,11 +24,16 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`HandshakeError`], with the status to answer: see there.
     pub fn parse(head: &'a [u8], max_headers: usize) -> Result<Self, HandshakeError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; max_headers];
+        // The parser lets a lone LF end a line: the scanner, which has seen this head before if it came by a connection,
+        // does not.
+        if Scanner::default().scan(head, usize::MAX)? != Some(head.len()) {
+            return Err(HandshakeError::Malformed("an empty line within the head, or none at its end"));
+        }
+        let mut headers = vec![httparse::EMPTY_HEADER; max_headers.min(head.len())];
         let mut parsed = httparse::Request::new(&mut headers);
         match parsed.parse(head) {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(HandshakeError::Malformed("an empty line within the head")),
+            Ok(_) => return Err(HandshakeError::Malformed("invalid request")),
             Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyHeaders { limit: max_headers }),
             Err(httparse::Error::Version) => return Err(HandshakeError::HttpVersion),
             Err(error) => return Err(HandshakeError::from_parser(error)),
@@ -35,24 +43,16 @@ impl<'a> Request<'a> {
         };
         let count = parsed.headers.len();
         headers.truncate(count);
-        let request = Self { method, target, minor_version, headers };
+        let parts = Target::parse(method, target).ok_or(HandshakeError::BadTarget)?;
+        let request = Self { method, target, parts, minor_version, headers };
         request.check()?;
         Ok(request)
     }
 
     /// What every request must be, an opening handshake or not.
     fn check(&self) -> Result<(), HandshakeError> {
-        if split_target(self.target).is_none() || (self.target == "*" && self.method != "OPTIONS") {
-            return Err(HandshakeError::BadTarget);
-        }
         self.check_host()?;
-        // RFC 9112 §6.3: without these two, a request has no body. One with a body is refused, not skipped: where it
-        // ends is what request smuggling is about.
-        let lengths = || self.header_values("content-length");
-        if self.header("transfer-encoding").is_some() || lengths().any(|length| length != b"0") {
-            return Err(HandshakeError::Body);
-        }
-        Ok(())
+        self.check_body()
     }
 
     /// RFC 9112 §3.2: no Host, or more than one, or one with an invalid value, is answered 400.
@@ -61,9 +61,25 @@ impl<'a> Request<'a> {
         match (hosts.next(), hosts.next()) {
             (None, _) if self.minor_version == 0 => Ok(()),
             (None, _) => Err(HandshakeError::BadHost("missing")),
-            (Some(host), None) if is_authority(host) => Ok(()),
+            (Some(host), None) if str::from_utf8(host).is_ok_and(|host| Authority::parse(host).is_some()) => Ok(()),
             (Some(_), None) => Err(HandshakeError::BadHost("not a host and port")),
             (Some(_), Some(_)) => Err(HandshakeError::BadHost("there more than once")),
+        }
+    }
+
+    /// RFC 9112 §6.3: without these two fields, a request has no body. One with a body is refused, not skipped: where it
+    /// ends is what request smuggling is about. So is one that leaves it open.
+    fn check_body(&self) -> Result<(), HandshakeError> {
+        let mut lengths = self.header_values("content-length");
+        match (lengths.next(), lengths.next(), self.header("transfer-encoding")) {
+            (None, _, None) => Ok(()),
+            (None, _, Some(_)) => Err(HandshakeError::Body),
+            (Some(length), None, None) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
+                if length.iter().all(|digit| *digit == b'0') { Ok(()) } else { Err(HandshakeError::Body) }
+            }
+            (Some(_), None, None) => Err(HandshakeError::Malformed("a Content-Length that is no number")),
+            (Some(_), Some(_), _) => Err(HandshakeError::Malformed("more than one Content-Length")),
+            (Some(_), _, Some(_)) => Err(HandshakeError::Malformed("Content-Length with Transfer-Encoding")),
         }
     }
 
@@ -82,30 +98,20 @@ impl<'a> Request<'a> {
     /// The path, not decoded: `/` at least, or `*` of `OPTIONS *`.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.path_and_query().split_once('?').map_or(self.path_and_query(), |(path, _)| path)
+        self.parts.path
     }
 
     /// What is behind the `?`, not decoded.
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
-        self.path_and_query().split_once('?').map(|(_, query)| query)
-    }
-
-    fn path_and_query(&self) -> &'a str {
-        match split_target(self.target) {
-            Some((_, "")) | None => "/",
-            Some((_, rest)) => rest,
-        }
+        self.parts.query
     }
 
     /// Host and port the client asked for: of an absolute target, else of the `Host` header (RFC 9112 §3.3).
     /// `None` for an HTTP/1.0 request that has neither.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
-        match split_target(self.target) {
-            Some((Some(authority), _)) => Some(authority),
-            _ => self.header_str("host"),
-        }
+        self.parts.authority.or_else(|| self.header_str("host"))
     }
 
     /// Whether it is HTTP/1.1 (else 1.0).
@@ -150,56 +156,107 @@ impl<'a> Request<'a> {
     }
 
     /// Whether no page of another origin opened this connection: there is no `Origin`, or there is one, of HTTP, whose
-    /// host and port are those asked for.
+    /// host and port are those asked for. What this is good for, and what else there is, is at
+    /// [`OriginPolicy`](super::OriginPolicy).
     ///
-    /// A page of any site can open a WebSocket to any server, cookies included. A server that trusts cookies, or
-    /// listens where only its own user should reach it, answers 403 where this is false. It can't tell a site whose name
-    /// its owner has pointed at this server's address (DNS rebinding): who serves no strangers compares
-    /// [`host`](Self::host) with the names it goes by, too.
+    /// It can't tell a site whose name its owner has pointed at this server's address (DNS rebinding): who serves no
+    /// strangers compares [`host`](Self::host) with the names it goes by, too.
     #[must_use]
     pub fn is_same_origin(&self) -> bool {
         let mut origins = self.header_values("origin");
         let Some(origin) = origins.next() else { return true };
-        let (Ok(origin), None, Some(host)) = (str::from_utf8(origin), origins.next(), self.host()) else {
-            return false;
-        };
-        let (authority, default_port) = match origin.split_once("://") {
-            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("http") => (authority, ":80"),
-            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("https") => (authority, ":443"),
-            _ => return false,
-        };
-        let without = |authority: &'a str| authority.strip_suffix(default_port).unwrap_or(authority);
-        without(authority).eq_ignore_ascii_case(without(host))
+        let origin = str::from_utf8(origin).ok().and_then(Origin::parse);
+        let (Some(origin), None, Some(host)) = (origin, origins.next(), self.host()) else { return false };
+        origin.is_of(host)
     }
 
     /// The subprotocols the client offers, the one it likes best first (RFC 6455 §11.3.4).
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
         self.header_list("sec-websocket-protocol").filter_map(|name| str::from_utf8(name).ok())
     }
+
+    /// The first of `mine` that the client offers, too: a server's choice, by its own taste. `None` if there is none,
+    /// and then it is the application's to say whether it does without or refuses. (A browser that has offered some gives
+    /// up if none is chosen.)
+    ///
+    /// ```
+    /// use switchboard::Failure;
+    /// use switchboard_websocket::{Accept, Handler, Message, Peer, Request, Response};
+    ///
+    /// struct Chat;
+    ///
+    /// impl Handler for Chat {
+    ///     fn on_handshake(&mut self, _: &mut Peer<'_, '_>, request: &Request<'_>) -> Result<Accept, Response> {
+    ///         let Some(version) = request.choose_subprotocol(["chat.v2", "chat.v1"]) else {
+    ///             return Err(Response::text(400, "this server speaks chat.v1 and chat.v2\n"));
+    ///         };
+    ///         Ok(Accept::new().subprotocol(version))
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Peer<'_, '_>, _: Message<'_>) -> Result<(), Failure> {
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # drop(Chat);
+    /// ```
+    #[must_use]
+    pub fn choose_subprotocol<'m>(&self, mine: impl IntoIterator<Item = &'m str>) -> Option<&'m str> {
+        mine.into_iter().find(|mine| self.subprotocols().any(|offered| offered == *mine))
+    }
+
+    /// The extensions the client offers, the one it likes best first (RFC 6455 §9.1). Which of them are accepted is for
+    /// [`Settings`](crate::Settings) and [`Accept::without_compression`](crate::Accept::without_compression) to say.
+    ///
+    /// # Errors
+    /// [`Malformed`] if they are no list of extensions, which no request is that a handler sees.
+    pub fn extensions(&self) -> Result<Vec<Extension<'a>>, Malformed> {
+        extensions::parse(self.header_values("sec-websocket-extensions"))
+    }
 }
 
-/// The authority (of an absolute target) and the path with the query; `None` for a target that is neither a path nor an
-/// absolute URI of HTTP or WebSocket, or that has a fragment (RFC 9112 §3.2, RFC 6455 §3).
-fn split_target(target: &str) -> Option<(Option<&str>, &str)> {
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) || target.contains('#') {
-        return None;
+/// Without the query and the values of header fields, which may be secret.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|header| header.name).collect();
+        let mut shown = f.debug_struct("Request");
+        shown.field("method", &self.method).field("path", &self.parts.path).field("headers", &names);
+        shown.finish_non_exhaustive()
     }
-    if target.starts_with('/') || target == "*" {
-        return Some((None, target));
-    }
-    let (scheme, rest) = target.split_once("://")?;
-    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return None;
-    }
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // A query without a path has the path `/`, which a `&str` out of the target can't give: rare enough to refuse.
-    (is_authority(authority.as_bytes()) && !path.starts_with('?')).then_some((Some(authority), path))
 }
 
-/// A host with or without a port: not a whole check of RFC 3986 §3.2, but no user, path, list or blank gets through.
-fn is_authority(bytes: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    !bytes.is_empty() && bytes.iter().all(allowed)
+/// A request target, taken apart (RFC 9112 §3.2).
+struct Target<'a> {
+    /// Of an absolute target.
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// `None` for a target that is neither a path nor an absolute URI of HTTP or WebSocket, or that has a fragment
+    /// (RFC 6455 §3). No other server is reached through this one: the authority that CONNECT asks for is none of them.
+    ///
+    /// Which characters stand for themselves in a path is not looked at beyond that: browsers leave some as they are that
+    /// RFC 3986 would have encoded.
+    fn parse(method: &str, target: &'a str) -> Option<Self> {
+        if method == "CONNECT" || !target.bytes().all(|byte| byte.is_ascii_graphic()) || target.contains('#') {
+            return None;
+        }
+        if target == "*" {
+            return (method == "OPTIONS").then_some(Self { authority: None, path: target, query: None });
+        }
+        let (authority, rest) = if target.starts_with('/') { (None, target) } else { Self::absolute(target)? };
+        let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+        Some(Self { authority, path: if path.is_empty() { "/" } else { path }, query })
+    }
+
+    /// The authority of an absolute URI, and what is behind it.
+    fn absolute(target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
+        let (scheme, rest) = target.split_once("://")?;
+        let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let is_known = ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        (is_known && Authority::parse(authority).is_some()).then_some((Some(authority), rest))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Answers to requests: the 101 that opens a WebSocket, and every other.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -21,6 +22,7 @@ pub struct Accept {
     subprotocol: Option<Cow<'static, str>>,
     headers: Headers,
     pub(crate) compression: Option<Parameters>,
+    uncompressed: bool,
 }
 
 impl Accept {
@@ -41,6 +43,20 @@ impl Accept {
     #[must_use]
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.add(name.into(), value.into());
+        self
+    }
+
+    /// Declines compression on this connection, whatever [`Settings::compression`](crate::Settings::compression) says and
+    /// the client [offers](Request::extensions): for messages with secrets next to what a stranger has written, for
+    /// example, whose length would tell (RFC 7692 §8).
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        self.uncompressed = true;
+        self
+    }
+
+    pub(crate) fn agree_on(mut self, compression: Option<Parameters>) -> Self {
+        self.compression = compression.filter(|_| !self.uncompressed);
         self
     }
 
@@ -75,7 +91,9 @@ impl Accept {
 /// use switchboard_websocket::Response;
 ///
 /// let page = Response::html("<!doctype html><title>Hello</title>");
-/// let no = Response::text(403, "not from that origin\n");
+/// let no = Response::text(403, "not for you\n");
+/// let who = Response::new(401).header("WWW-Authenticate", "Basic realm=\"chat\"");
+/// let later = Response::text(503, "full\n").header("Retry-After", "30");
 /// let moved = Response::new(308).header("Location", "/chat");
 /// ```
 #[derive(Debug, Clone)]
@@ -111,7 +129,7 @@ impl Response {
         self
     }
 
-    /// Sets the body.
+    /// Sets the body. It is not sent in answer to HEAD, nor with the statuses that have none (204, 205, 304).
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
@@ -153,9 +171,12 @@ impl Response {
     }
 
     /// The same for what this crate itself made.
-    pub(crate) fn write_unchecked(self, method: &str, out: &mut Vec<u8>) -> Bytes {
+    pub(crate) fn write_unchecked(mut self, method: &str, out: &mut Vec<u8>) -> Bytes {
         // RFC 9110 §8.6: no Content-Length with 204; a 304 may have one, but what it would be is not known here.
         let has_body = !matches!(self.status, 204 | 304);
+        if self.status == 205 {
+            self.body.clear(); // RFC 9110 §15.3.6
+        }
         out.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status)).as_bytes());
         if self.status == 426 {
             // RFC 9110 §15.5.22: says which protocol is required.
@@ -192,7 +213,7 @@ pub enum InvalidAnswer {
     Status(u16),
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Headers(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl Headers {
@@ -228,6 +249,13 @@ impl Headers {
     }
 }
 
+/// The names alone: values may be secret.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
 pub(crate) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -242,6 +270,7 @@ const fn reason_phrase(status: u16) -> &'static str {
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        205 => "Reset Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
@@ -257,6 +286,7 @@ const fn reason_phrase(status: u16) -> &'static str {
         409 => "Conflict",
         410 => "Gone",
         413 => "Content Too Large",
+        414 => "URI Too Long",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

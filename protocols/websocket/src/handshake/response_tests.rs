@@ -92,6 +92,26 @@ fn plain_answers() {
         written("GET", Response::new(204).body("x")).unwrap(),
         "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     );
+    for method in ["GET", "HEAD"] {
+        assert_eq!(
+            written(method, Response::text(205, "x")).unwrap(),
+            "HTTP/1.1 205 Reset Content\r\nConnection: close\r\nContent-Length: 0\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\r\n"
+        );
+        assert_eq!(
+            written(method, Response::new(304).header("ETag", "\"1\"").body("x")).unwrap(),
+            "HTTP/1.1 304 Not Modified\r\nConnection: close\r\nETag: \"1\"\r\n\r\n"
+        );
+    }
+    assert_eq!(
+        written("GET", Response::text(401, "who?\n").header("WWW-Authenticate", "Basic realm=\"a\"")).unwrap(),
+        "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 5\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nWWW-Authenticate: Basic realm=\"a\"\r\n\r\nwho?\n"
+    );
+    assert_eq!(
+        written("GET", Response::new(503).header("Retry-After", "30")).unwrap(),
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 30\r\n\r\n"
+    );
     for status in [0, 99, 100, 101, 199, 600, 1000] {
         assert_eq!(written("GET", Response::new(status)), Err(InvalidAnswer::Status(status)));
     }
@@ -122,6 +142,7 @@ fn phrases_are_those_of_rfc_9110() {
         (201, "Created"),
         (202, "Accepted"),
         (204, "No Content"),
+        (205, "Reset Content"),
         (301, "Moved Permanently"),
         (302, "Found"),
         (303, "See Other"),
@@ -137,6 +158,7 @@ fn phrases_are_those_of_rfc_9110() {
         (409, "Conflict"),
         (410, "Gone"),
         (413, "Content Too Large"),
+        (414, "URI Too Long"),
         (426, "Upgrade Required"),
         (429, "Too Many Requests"), // RFC 6585 §4, as is 431
         (431, "Request Header Fields Too Large"),

@@ -124,7 +124,7 @@ impl fmt::Display for Url {
 }
 
 /// The host, checked and without brackets, and the port's digits.
-fn split_authority(authority: &str) -> Result<(&str, &str), UrlError> {
+pub(super) fn split_authority(authority: &str) -> Result<(&str, &str), UrlError> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(UrlError::Host)?;
         host.parse::<Ipv6Addr>().map_err(|_| UrlError::Host)?;

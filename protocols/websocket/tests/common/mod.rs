@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 pub mod server;
+pub mod wire;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::extensions;
+
 /// What is to be made of a request.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -34,6 +36,14 @@ pub(crate) fn end_of_head(bytes: &[u8], limit: usize) -> Result<Option<usize>, u
     }
 }
 
+/// The status for a head that does not end within its limit, which was reached: the first line's fault, or that of what
+/// is behind it.
+pub(crate) fn too_large(seen: &[u8]) -> u16 {
+    let first = lines(seen).iter().take_while(|line| line.is_empty()).count();
+    let begun = &seen[2 * first..];
+    if begun.is_empty() || begun == b"\r" || begun.windows(2).any(|pair| pair == b"\r\n") { 431 } else { 414 }
+}
+
 /// A request, word by word.
 struct Naive<'a> {
     method: &'a [u8],
@@ -57,6 +67,7 @@ pub(crate) fn judge(head: &[u8], max_headers: usize) -> Verdict {
     match (upgrade, meant) {
         (false, false) => Verdict::Plain,
         (false, true) => Verdict::Refused(vec![400]),
+        (true, false) if request.version == b"HTTP/1.0" => Verdict::Plain, // RFC 9110 §7.8: to be ignored
         (true, _) => request.opening(),
     }
 }
@@ -114,13 +125,11 @@ impl<'a> Naive<'a> {
         let target = String::from_utf8_lossy(self.target);
         let absolute = |(scheme, rest): (&str, &str)| {
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
-            // A query right behind the authority is valid, and refused all the same: see `split_target`.
-            ["http", "https", "ws", "wss"].contains(&&*scheme.to_lowercase())
-                && is_authority(authority.as_bytes())
-                && !rest[authority.len()..].starts_with('?')
+            ["http", "https", "ws", "wss"].contains(&&*scheme.to_lowercase()) && is_authority(authority.as_bytes())
         };
         let asterisk = target == "*" && self.method == b"OPTIONS";
-        if !(target.starts_with('/') || asterisk || target.split_once("://").is_some_and(absolute)) {
+        let names_something = target.starts_with('/') || asterisk || target.split_once("://").is_some_and(absolute);
+        if self.method == b"CONNECT" || !names_something {
             statuses.push(400);
         }
         let hosts: Vec<&[u8]> = self.values("host").collect();
@@ -128,8 +137,18 @@ impl<'a> Naive<'a> {
         {
             statuses.push(400);
         }
-        if self.values("transfer-encoding").next().is_some() || self.values("content-length").any(|len| len != b"0") {
-            statuses.push(413);
+        let lengths: Vec<&[u8]> = self.values("content-length").collect();
+        let coded = self.values("transfer-encoding").next().is_some();
+        let is_number = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+        match lengths[..] {
+            [] if coded => statuses.push(413),
+            [] => {}
+            [length] if !coded && is_number(length) => {
+                if length.iter().any(|digit| *digit != b'0') {
+                    statuses.push(413);
+                }
+            }
+            _ => statuses.push(400),
         }
         statuses
     }
@@ -151,6 +170,8 @@ impl<'a> Naive<'a> {
         demand(keys.len() == 1 && keys.iter().all(|key| is_key(key)), 400);
         demand(self.values("sec-websocket-version").collect::<Vec<_>>() == [b"13"], 426);
         demand(distinct.len() == offered.len() && offered.iter().all(|name| is_token(name)), 400);
+        demand(!offered.is_empty() || self.values("sec-websocket-protocol").next().is_none(), 400);
+        demand(extensions::are_well_formed(&self.values("sec-websocket-extensions").collect::<Vec<_>>()), 400);
         match keys.first() {
             Some(key) if statuses.is_empty() => Verdict::WebSocket(accept(key)),
             _ => Verdict::Refused(statuses),
@@ -180,9 +201,45 @@ pub(crate) fn is_token(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte))
 }
 
-/// A host and a port, as far as that matters: no blank, no path, no user, no list.
+/// RFC 6454 §4 and §5, between the page that an `Origin` names and the host that a request asks for: both written out in
+/// full, and then compared.
+pub(super) fn is_same_origin(origin: &str, host: &str) -> bool {
+    let (scheme, page) = match origin.split_once("://") {
+        Some((scheme, page)) => (scheme.to_lowercase(), page),
+        None => return false,
+    };
+    let default = match &*scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return false,
+    };
+    let in_full = |authority: &str| {
+        let (host, port) = match authority.rfind(':') {
+            Some(colon) if !authority.ends_with(']') => (&authority[..colon], &authority[colon + 1..]),
+            _ => (authority, ""),
+        };
+        let port = if port.is_empty() { default } else { port };
+        let address = host.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>();
+        let host = address.map_or(host.to_lowercase(), |address| format!("{:x?}", address.octets()));
+        (host, port.trim_start_matches('0').to_owned())
+    };
+    is_authority(page.as_bytes()) && is_authority(host.as_bytes()) && in_full(page) == in_full(host)
+}
+
+/// `host [":" port]` of RFC 3986 §3.2.2 and §3.2.3, with a host that is not empty and a port that can be one.
 fn is_authority(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_graphic() && !b"\"#,/<>?@\\^`{|}".contains(byte))
+    let Ok(word) = std::str::from_utf8(word) else { return false };
+    let (host, port) = match word.rfind(':') {
+        Some(colon) if !word.ends_with(']') => (&word[..colon], &word[colon + 1..]),
+        _ => (word, ""),
+    };
+    let is_port = port.bytes().all(|digit| digit.is_ascii_digit())
+        && port.bytes().fold(0_u32, |port, digit| (10 * port + u32::from(digit - b'0')).min(99_999)) <= 65_535;
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_name = !host.is_empty()
+        && host.split('%').skip(1).all(|coded| coded.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte));
+    is_port && address.map_or(is_name, |address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// 16 bytes in base64: 22 digits (the last one's low bits say nothing) and two of padding.

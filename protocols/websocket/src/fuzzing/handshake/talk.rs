@@ -7,7 +7,10 @@ use std::time::Duration;
 use switchboard::testkit::Harness;
 use switchboard::{Failure, Limits};
 
+use crate::handshake::{NoOrigin, OriginPolicy};
 use crate::{Accept, Handler, Message, Peer, Request, Response, Settings, WebSocket};
+
+use super::naive;
 
 /// How a connection that has not ended ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,11 @@ impl Witness {
         assert!(path.starts_with('/') || path == "*", "{request:?}");
         assert!(host.is_some() || !request.is_http_1_1(), "{request:?}");
         let origin = request.origin().map(|origin| (origin, request.is_same_origin()));
+        if let (1, Some((origin, is_same))) = (request.header_values("origin").count(), origin) {
+            assert_eq!(is_same, host.is_some_and(|host| naive::is_same_origin(origin, host)), "{request:?}");
+        }
+        let policy = OriginPolicy::same_origin(NoOrigin::Permit);
+        assert_eq!(policy.permits(request), request.is_same_origin(), "{request:?}");
         self.0.borrow_mut().push(format!("{what} {path} {query:?} {host:?} {origin:?}"));
     }
 }

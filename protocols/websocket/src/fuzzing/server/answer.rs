@@ -1,21 +1,23 @@
 //! RFC 6455 §4.1 as one would read it aloud: what a client is to make of a server's answer.
 
+use crate::deflate::{Offer, Parameters};
+use crate::extensions;
 use crate::fuzzing::handshake::{is_token, lines, trim};
 
 /// What is to be made of an answer.
 pub(super) enum Judged {
     /// Another one follows.
     Interim,
-    /// It opens the WebSocket.
-    Open,
+    /// It opens the WebSocket, with this agreed on.
+    Open(Option<Parameters>),
     /// It does not, and says so by this status.
     Refused(u16),
     /// It breaks a rule.
     Broken,
 }
 
-/// Judges a whole head, empty line included, of an answer to a request that offers nothing.
-pub(super) fn judge(head: &[u8], max_headers: usize, accept: &str) -> Judged {
+/// Judges a whole head, empty line included, of an answer to a request that offers this much.
+pub(super) fn judge(head: &[u8], max_headers: usize, accept: &str, offer: Option<&Offer>) -> Judged {
     let mut lines: Vec<&[u8]> = lines(head).into_iter().filter(|line| !line.is_empty()).collect();
     let Some((version, status)) = read_status(lines.remove(0)) else { return Judged::Broken };
     let field = |line: &&[u8]| {
@@ -33,21 +35,27 @@ pub(super) fn judge(head: &[u8], max_headers: usize, accept: &str) -> Judged {
         let elements = values.into_iter().flat_map(|value| value.split(','));
         elements.map(|element| element.trim().to_lowercase()).filter(|element| !element.is_empty()).collect()
     };
-    let (upgrade, connection, extensions): (Vec<String>, Vec<String>, Vec<String>) =
-        (list("upgrade"), list("connection"), list("sec-websocket-extensions"));
+    let (upgrade, connection): (Vec<String>, Vec<String>) = (list("upgrade"), list("connection"));
     let (accepts, subprotocols): (Vec<&str>, Vec<&str>) =
         (values("sec-websocket-accept"), values("sec-websocket-protocol"));
+    // How the words are read, and what they come to, has a target of its own.
+    let chosen: Vec<&str> = values("sec-websocket-extensions");
+    let chosen = extensions::parse(chosen.iter().map(|value| value.as_bytes())).ok();
+    let agreed = match (chosen, offer) {
+        (Some(chosen), Some(offer)) => offer.check(&chosen).ok(),
+        (Some(chosen), None) if chosen.is_empty() => Some(None),
+        _ => None,
+    };
     let opens = version == b'1'
         && upgrade == ["websocket"]
         && connection.iter().any(|option| option == "upgrade")
         && accepts == [accept]
-        && extensions.is_empty()
         && subprotocols.is_empty();
-    match status {
-        101 if opens => Judged::Open,
-        101 => Judged::Broken,
-        100..200 => Judged::Interim,
-        200..600 => Judged::Refused(status),
+    match (status, agreed) {
+        (101, Some(agreed)) if opens => Judged::Open(agreed),
+        (101, _) => Judged::Broken,
+        (100..200, _) => Judged::Interim,
+        (200..600, _) => Judged::Refused(status),
         _ => Judged::Broken,
     }
 }

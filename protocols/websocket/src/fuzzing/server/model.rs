@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use super::answer::{self, Judged};
 use super::echo::{CLOSE, CLOSED_BY_HANDLER, FAIL, LOUD, LOUD_ANSWER};
+use super::inflation::{Inflated, Inflation, agreed};
 use crate::Settings;
+use crate::deflate::Offer;
 use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::handshake::{Verdict, end_of_head, judge};
 use crate::fuzzing::naive::{self, Naive};
@@ -42,19 +44,37 @@ pub(super) struct Model {
     message: Option<Assembly>,
     /// Bytes of interim answers.
     interim: usize,
+    /// Where compression was agreed on.
+    pub(super) inflation: Option<Inflation>,
+    /// The connection fails, by which code depends on how what arrived was cut into pieces.
+    pub(super) is_vague: bool,
+    /// A compressed message has left the decompressor where nobody can say what comes next.
+    pub(super) is_lost: bool,
 }
 
 #[derive(Default)]
 struct Assembly {
     text: bool,
+    compressed: bool,
     payload: Vec<u8>,
     fragments: u32,
 }
 
 impl Model {
     pub(super) fn new(role: Role, settings: Settings) -> Self {
-        let (unread, expected) = (Vec::new(), VecDeque::new());
-        Self { role, settings, unread, stage: Stage::Opening, accept: None, expected, message: None, interim: 0 }
+        Self {
+            role,
+            settings,
+            unread: Vec::new(),
+            stage: Stage::Opening,
+            accept: None,
+            expected: VecDeque::new(),
+            message: None,
+            interim: 0,
+            inflation: None,
+            is_vague: false,
+            is_lost: false,
+        }
     }
 
     /// It is sent more.
@@ -66,7 +86,7 @@ impl Model {
                 Role::Client => while self.answered() {},
             }
         }
-        while self.stage == Stage::Open && self.frame() {}
+        while self.stage == Stage::Open && !self.is_lost && self.frame() {}
     }
 
     /// It closes by itself.
@@ -97,6 +117,8 @@ impl Model {
                     Verdict::Plain => Stage::Refused(vec![426]),
                     Verdict::WebSocket(accept) => {
                         self.accept = Some(accept);
+                        let agreed = self.settings.compression.and_then(|wishes| agreed(&head, &wishes));
+                        self.inflation = agreed.map(|parameters| Inflation::new(self.role, parameters));
                         Stage::Open
                     }
                 }
@@ -118,9 +140,13 @@ impl Model {
         let head: Vec<u8> = self.unread.drain(..end).collect();
         self.interim += end;
         let accept = self.accept.as_deref().unwrap_or_default();
-        self.stage = match answer::judge(&head, self.settings.max_headers, accept) {
+        let offer = self.settings.compression.as_ref().map(Offer::new);
+        self.stage = match answer::judge(&head, self.settings.max_headers, accept, offer.as_ref()) {
             Judged::Interim => return true,
-            Judged::Open => Stage::Open,
+            Judged::Open(agreed) => {
+                self.inflation = agreed.map(|parameters| Inflation::new(self.role, parameters));
+                Stage::Open
+            }
             Judged::Refused(status) => Stage::Refused(vec![status]),
             Judged::Broken => Stage::Refused(vec![]),
         };
@@ -129,7 +155,8 @@ impl Model {
 
     /// Reads one frame; false if it is not whole. What is there of it is judged all the same.
     fn frame(&mut self) -> bool {
-        let receiver = Receiver { role: self.role, in_message: self.message.is_some(), compression: false };
+        let compression = self.inflation.is_some();
+        let receiver = Receiver { role: self.role, in_message: self.message.is_some(), compression };
         let (header, start) = match naive::header(&self.unread, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return false,
@@ -169,21 +196,38 @@ impl Model {
 
     fn data(&mut self, header: Header, plain: &[u8], whole: bool) -> bool {
         let text = header.opcode == OpCode::Text;
-        let mut message = self.message.take().unwrap_or_else(|| Assembly { text, ..Assembly::default() });
+        let compressed = header.compressed;
+        let mut message = self.message.take().unwrap_or_else(|| Assembly { text, compressed, ..Assembly::default() });
         message.fragments += 1;
         let size = u128::from(header.payload) + message.payload.len() as u128;
-        if size > self.settings.max_message as u128 || message.fragments > self.settings.max_fragments {
+        let most = self.settings.max_message;
+        // Compression may make it longer.
+        let most = if message.compressed { most + most / 8 + 64 } else { most };
+        if size > most as u128 || message.fragments > self.settings.max_fragments {
             return self.fail(1009);
         }
         let before = message.payload.len();
         message.payload.extend_from_slice(plain);
         let last = header.fin && whole;
-        let valid = std::str::from_utf8(&message.payload);
-        if message.text && valid.is_err_and(|error| last || error.error_len().is_some()) {
-            return self.fail(1007);
-        }
+        let inflated = match &mut self.inflation {
+            Some(inflation) if message.compressed => inflation.read(&message.payload, last, self.settings.max_message),
+            _ => Inflated::Plain(message.payload.clone()),
+        };
+        let is_good = |plain: &[u8]| match std::str::from_utf8(plain) {
+            Err(error) if message.text => !last && error.error_len().is_none(),
+            _ => true,
+        };
+        let plain = match inflated {
+            Inflated::Plain(plain) if is_good(&plain) => plain,
+            Inflated::Plain(_) | Inflated::Bad => return self.fail(1007),
+            Inflated::Long { may_be_bad, beginning } => {
+                self.is_vague |= may_be_bad || !is_good(&beginning);
+                return self.fail(1009);
+            }
+        };
+        self.is_lost |= self.inflation.as_ref().is_some_and(|inflation| inflation.is_lost);
         if last {
-            self.handle(message);
+            self.handle(message.text, plain);
             return true;
         }
         if !whole {
@@ -198,7 +242,7 @@ impl Model {
     }
 
     /// What the application does with a message.
-    fn handle(&mut self, Assembly { text, payload, .. }: Assembly) {
+    fn handle(&mut self, text: bool, payload: Vec<u8>) {
         match payload[..] {
             [FAIL, ..] if !text => drop(self.fail(1011)),
             [CLOSE, ..] if !text => self.close(CLOSED_BY_HANDLER),

@@ -9,8 +9,10 @@ use switchboard::testkit::Harness;
 use switchboard_heartbeat::Config as Heartbeat;
 
 use super::echo::{Echo, FAIL, PAUSE_TIME, Seen};
+use super::inflation::Returned;
 use super::model::{Frame, Model, Stage};
 use super::writer::UPGRADE;
+use crate::deflate::{Compression, Deflater, Inflater, Memory, Offer, WindowBits};
 use crate::frame::{Header, OpCode, Receiver, Role};
 use crate::fuzzing::handshake::accept;
 use crate::fuzzing::naive::{self, Naive};
@@ -45,6 +47,8 @@ pub(super) struct Run {
     moments: Duration,
     /// What was posted and has not come, in order, wherever it comes between the echoes.
     posts: VecDeque<Frame>,
+    /// Reads compressed messages that it has sent.
+    returned: Option<Returned>,
 }
 
 impl Run {
@@ -56,6 +60,9 @@ impl Run {
             max_handshake: 1000,
             max_refusal: 100,
             heartbeat: heartbeat.filter(|_| choices & 1 != 0),
+            compression: (choices & 4 != 0).then(|| compression(choices)),
+            // No timer is due where the model knows exactly what follows.
+            message_timeout: heartbeat.filter(|_| choices & 1 != 0).map(|_| Duration::from_secs(50)),
             ..Settings::default()
         };
         let limits = Limits {
@@ -74,11 +81,14 @@ impl Run {
             (Role::Client, Ok(connect)) => {
                 let client = WebSocket::client_with_settings(connect, echo, &settings);
                 let mut harness = Harness::with_limits(client, limits);
-                let (accept, opening) = answer(&harness.take_sent());
+                let (accept, opening) = answer(&harness.take_sent(), settings.compression.as_ref());
                 model.accept = Some(accept);
                 (harness, opening)
             }
-            _ => (Harness::with_limits(WebSocket::with_settings(echo, &settings), limits), UPGRADE.to_vec()),
+            _ => {
+                let harness = Harness::with_limits(WebSocket::with_settings(echo, &settings), limits);
+                (harness, request(settings.compression.as_ref()))
+            }
         };
         Self {
             harness,
@@ -94,6 +104,23 @@ impl Run {
             finished: false,
             moments: Duration::ZERO,
             posts: VecDeque::new(),
+            returned: None,
+        }
+    }
+
+    /// What the peer compresses by, if both agree on what they begin with; and whether it forgets each message.
+    pub(super) fn deflater(&self) -> Option<(Deflater, bool)> {
+        let compression = self.settings.compression.as_ref()?;
+        Some((Deflater::new(WindowBits::MAX, 6), compression.decompressor == Memory::Shared))
+    }
+
+    /// Bytes that the connection's own compression may take as long as it stands.
+    fn own(&self) -> usize {
+        match self.settings.compression {
+            Some(Compression { compressor: Memory::Dedicated, .. }) => {
+                Deflater::memory(WindowBits::MAX) + Inflater::MOST_MEMORY
+            }
+            _ => 0,
         }
     }
 
@@ -112,9 +139,14 @@ impl Run {
         !self.loose && !self.limited && !self.seen.paused.get()
     }
 
+    fn tell_model(&mut self, bytes: &[u8]) {
+        self.model.feed(bytes);
+        self.loose |= self.model.is_vague || self.model.is_lost;
+    }
+
     pub(super) fn feed(&mut self, bytes: Vec<u8>) {
         if !self.is_over() {
-            self.model.feed(&bytes);
+            self.tell_model(&bytes);
             self.harness.feed(&bytes);
         }
     }
@@ -122,7 +154,7 @@ impl Run {
     /// The last bytes come together with the end.
     pub(super) fn finish(&mut self, bytes: &[u8]) {
         if !self.is_over() {
-            self.model.feed(bytes);
+            self.tell_model(bytes);
             self.harness.feed_eof(bytes);
             self.finished = true;
         }
@@ -202,9 +234,14 @@ impl Run {
     pub(super) fn check(&mut self) {
         self.sent.extend(self.harness.take_sent());
         let held = self.harness.core().held_bytes();
-        assert!(held <= MOST_HELD + 50 * self.posts.len(), "{held} bytes are held");
+        let decompressor = if self.settings.compression.is_some() { Inflater::MOST_MEMORY } else { 0 };
+        let most = MOST_HELD + 50 * self.posts.len() + self.own() + decompressor;
+        assert!(held <= most, "{held} bytes are held");
         if !self.switched && !self.answer() {
             return;
+        }
+        if self.model.is_lost {
+            return self.sent.clear();
         }
         while let Some(frame) = self.next_frame() {
             self.check_frame(frame);
@@ -215,7 +252,7 @@ impl Run {
             let posts_are_due = self.model.stage == Stage::Open && !self.finished;
             assert!(self.posts.is_empty() || !posts_are_due, "missing: {:?}", self.posts);
             let held = self.harness.core().held_bytes();
-            assert!(held == 0 || !self.model.holds_nothing(), "{held} bytes are held for nothing");
+            assert!(held <= self.own() || !self.model.holds_nothing(), "{held} bytes are held for nothing");
             self.check_end();
         }
     }
@@ -282,8 +319,9 @@ impl Run {
     /// Takes the next whole frame of what was sent.
     fn next_frame(&mut self) -> Option<Frame> {
         let role = if self.model.role == Role::Client { Role::Server } else { Role::Client };
-        let receiver = Receiver { role, in_message: false, compression: false };
-        let (Header { fin, opcode, payload, mask, .. }, start) = match naive::header(&self.sent, receiver) {
+        let compression = self.model.inflation.is_some();
+        let receiver = Receiver { role, in_message: false, compression };
+        let (Header { fin, compressed, opcode, payload, mask }, start) = match naive::header(&self.sent, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return None,
             Naive::Bad => panic!("no frame: {}", self.sent.escape_ascii()),
@@ -295,7 +333,26 @@ impl Run {
         }
         let key = mask.unwrap_or_default();
         let payload = self.sent.drain(..end).skip(start).zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key);
-        Some((opcode, payload.collect()))
+        let payload = payload.collect();
+        Some((opcode, if opcode.is_control() { payload } else { self.inflated(compressed, payload) }))
+    }
+
+    /// What a message that was sent says.
+    fn inflated(&mut self, compressed: bool, payload: Vec<u8>) -> Vec<u8> {
+        let (Some(inflation), Some(wishes)) = (&self.model.inflation, &self.settings.compression) else {
+            return payload;
+        };
+        let make = || Returned::new(self.model.role, &inflation.parameters, wishes);
+        let returned = self.returned.get_or_insert_with(make);
+        if !compressed {
+            let is_post = payload.first() == Some(&FAIL); // one for many, which is compressed if that is shorter
+            let is_due = returned.is_always_compressed() && payload.len() >= wishes.threshold;
+            assert!(is_post || !is_due, "not compressed: {}", payload.escape_ascii());
+            return payload;
+        }
+        let plain = returned.read(&payload);
+        assert!(plain.len() >= wishes.threshold, "compressed below the threshold");
+        plain
     }
 
     /// The peer takes everything, and goes. Nothing is left then.
@@ -346,14 +403,31 @@ impl Run {
     }
 }
 
+/// One of four ways to compress.
+fn compression(choices: u8) -> Compression {
+    let memory = if choices & 8 == 0 { Memory::Shared } else { Memory::Dedicated };
+    let threshold = if choices & 16 == 0 { 0 } else { 100 };
+    Compression { compressor: memory, decompressor: memory, threshold, ..Compression::default() }
+}
+
+/// What a client begins with, which knows how to compress if the server does.
+fn request(compression: Option<&Compression>) -> Vec<u8> {
+    let end = UPGRADE.len() - 2;
+    let offer = compression.map_or("", |_| "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    [&UPGRADE[..end], offer.as_bytes(), b"\r\n"].concat()
+}
+
 /// The accept value, and the answer, that a client's request asks for.
-fn answer(request: &[u8]) -> (String, Vec<u8>) {
+fn answer(request: &[u8], compression: Option<&Compression>) -> (String, Vec<u8>) {
     let request = String::from_utf8_lossy(request);
     let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
     let accept = accept(key.as_bytes());
+    let agreed = compression.map_or(String::new(), |wishes| {
+        format!("Sec-WebSocket-Extensions: {}\r\n", Offer::new(wishes).answer(wishes))
+    });
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
     );
     (accept, answer.into_bytes())
 }

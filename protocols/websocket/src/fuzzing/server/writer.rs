@@ -1,6 +1,7 @@
 //! What the peer writes: valid frames, and all the others.
 
 use super::echo::{CLOSE, FAIL, LOUD, PAUSE};
+use crate::deflate::Deflater;
 use crate::fuzzing::octets::Octets;
 
 /// What a client begins with.
@@ -17,16 +18,32 @@ pub(super) struct Writer {
     masks: bool,
     /// Bytes written since this was last asked.
     written: usize,
-    /// A fragmented message has begun; whether it is text, and how far it has come.
-    message: Option<(bool, usize)>,
+    /// A fragmented message has begun.
+    message: Option<Begun>,
     frames: u8,
+    /// What compresses, where that is to be agreed on; and whether it forgets each message.
+    deflater: Option<(Deflater, bool)>,
+}
+
+/// A message of which not all is written.
+#[derive(Clone, Copy)]
+struct Begun {
+    text: bool,
+    compressed: bool,
+    /// How far it has come.
+    offset: usize,
 }
 
 impl Writer {
     /// Begins with this head (a client's request, a server's answer), or (6) with it damaged, or (7) without.
-    pub(super) fn new(head: &[u8], opening: u8, input: &mut Octets<'_>) -> Self {
+    pub(super) fn new(
+        head: &[u8],
+        opening: u8,
+        deflater: Option<(Deflater, bool)>,
+        input: &mut Octets<'_>,
+    ) -> Self {
         let masks = head.starts_with(b"GET ");
-        let mut writer = Self { bytes: Vec::new(), masks, written: 0, message: None, frames: 0 };
+        let mut writer = Self { bytes: Vec::new(), masks, written: 0, message: None, frames: 0, deflater };
         if opening < 7 {
             writer.write(head);
         }
@@ -83,7 +100,11 @@ impl Writer {
             long => (long - 199) * 45, // up to 2520
         };
         let fin = kind & 3 != 0;
-        let (text, offset) = self.message.unwrap_or((kind & 4 != 0, 0));
+        let begun = self.message.unwrap_or_else(|| {
+            let compressed = kind & 16 != 0 && self.deflater.is_some();
+            Begun { text: kind & 4 != 0, compressed, offset: 0 }
+        });
+        let Begun { text, compressed, offset } = begun;
         let mut payload: Vec<u8> = if text {
             TEXT.bytes().cycle().skip(offset % TEXT.len()).take(length).collect()
         } else {
@@ -101,8 +122,28 @@ impl Writer {
             (None, true) => 1,
             (None, false) => 2,
         };
-        self.message = (!fin).then_some((text, offset + payload.len()));
-        self.frame(u8::from(fin) << 7 | opcode, &payload);
+        let offset = offset + payload.len();
+        // What the input itself chose is sent as it is: compressed or not, as it may be.
+        if compressed && (kind & 8 == 0 || kind >= 0xe0) {
+            payload = self.compress(&payload, fin);
+        }
+        let rsv1 = if compressed && opcode != 0 { 0x40 } else { 0 };
+        self.message = (!fin).then_some(Begun { offset, ..begun });
+        self.frame(u8::from(fin) << 7 | rsv1 | opcode, &payload);
+    }
+
+    /// A part of a message, compressed.
+    fn compress(&mut self, part: &[u8], last: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        if let Some((deflater, forgets)) = &mut self.deflater {
+            deflater.deflate(part, &mut out);
+            if !last {
+                out.extend([0x00, 0x00, 0xff, 0xff]);
+            } else if *forgets {
+                deflater.reset();
+            }
+        }
+        out
     }
 
     /// A ping or a pong, now and then a byte or two too long.

@@ -4,7 +4,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Choices, the same for the same seed or input.
-pub(super) enum Dice<'a> {
+#[derive(Debug)]
+pub enum Dice<'a> {
     /// As many as asked for.
     Seed(Box<ChaCha8Rng>),
     /// Until the input has ended; then always the first of what there is to choose from.
@@ -12,20 +13,26 @@ pub(super) enum Dice<'a> {
 }
 
 impl<'a> Dice<'a> {
-    pub(super) fn seeded(seed: u64) -> Self {
+    /// Those of a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
         Self::Seed(Box::new(ChaCha8Rng::seed_from_u64(seed)))
     }
 
-    pub(super) fn from_input(input: &'a [u8]) -> Self {
+    /// Those of an input.
+    #[must_use]
+    pub fn from_input(input: &'a [u8]) -> Self {
         Self::Input(input)
     }
 
-    pub(super) fn is_used_up(&self) -> bool {
+    /// Whether the input has ended.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
         matches!(self, Self::Input([]))
     }
 
     /// One of `0..sides`. An input gives a byte for each, two where one is not enough.
-    pub(super) fn below(&mut self, sides: u32) -> u32 {
+    pub fn below(&mut self, sides: u32) -> u32 {
         let number = match self {
             Self::Seed(random) => random.next_u32(),
             Self::Input(input) if sides <= 256 => u32::from(take(input)),
@@ -34,22 +41,24 @@ impl<'a> Dice<'a> {
         number % sides
     }
 
-    pub(super) fn one_in(&mut self, sides: u32) -> bool {
+    /// True once in so many times.
+    pub fn one_in(&mut self, sides: u32) -> bool {
         self.below(sides) == sides - 1
     }
 
     /// As [`below`](Self::below), for few.
-    pub(super) fn choice(&mut self, sides: u16) -> u16 {
+    pub fn choice(&mut self, sides: u16) -> u16 {
         u16::try_from(self.below(sides.into())).unwrap_or(0)
     }
 
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    /// A place in what has `len` of them.
+    pub fn index(&mut self, len: usize) -> usize {
         self.below(u32::try_from(len).unwrap_or(u32::MAX)) as usize
     }
 
     /// Up to `longest` bytes; most often few. An input is spared: it gives the length and a byte to
     /// make the others of.
-    pub(super) fn word(&mut self, longest: u32) -> Vec<u8> {
+    pub fn word(&mut self, longest: u32) -> Vec<u8> {
         let longest = if self.one_in(4) { longest } else { longest.min(40) };
         let len = self.below(longest) as usize + 1;
         let first = self.below(256);
