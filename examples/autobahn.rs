@@ -65,26 +65,22 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Everything is compressed, however short, and refers back to what was sent before unless the peer asks not to. No
-/// pings: the suite would take them for a part of the conversation. Time: it answers late while it writes its reports.
-fn settings() -> Rc<Settings> {
-    Rc::new(Settings {
-        max_message: 64 * 1024 * 1024,
+/// A loop that has room for an echo of the longest message. Everything is compressed, however short, and refers back to
+/// what was sent before unless the peer asks not to. No pings: the suite would take them for a part of the conversation.
+/// Time to shake hands: it answers late when it writes its reports.
+fn set_up() -> io::Result<(EventLoop, Rc<Settings>)> {
+    const MIB: usize = 1024 * 1024;
+    let event_loop = EventLoop::with_limits(Limits { send_buffer: 65 * MIB, ..Limits::default() })?;
+    let own = Memory::Dedicated;
+    let compression = Compression { compressor: own, decompressor: own, threshold: 0, ..Compression::default() };
+    let settings = Settings {
+        max_message: 64 * MIB,
         handshake_timeout: Duration::from_secs(120),
         heartbeat: None,
-        compression: Some(Compression {
-            compressor: Memory::Dedicated,
-            decompressor: Memory::Dedicated,
-            threshold: 0,
-            ..Compression::default()
-        }),
+        compression: Some(compression),
         ..Settings::default()
-    })
-}
-
-/// A loop that has room for an echo of the longest message.
-fn event_loop() -> io::Result<EventLoop> {
-    EventLoop::with_limits(Limits { send_buffer: 65 * 1024 * 1024, ..Limits::default() })
+    };
+    Ok((event_loop, Rc::new(settings)))
 }
 
 /// Prints a line. Nobody reading it any more is no reason to stop.
@@ -93,7 +89,7 @@ fn say(line: Arguments<'_>) {
 }
 
 fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let (mut event_loop, settings) = (event_loop()?, settings());
+    let (mut event_loop, settings) = set_up()?;
     let listener = event_loop
         .listen(address, move |_peer| Some(WebSocket::with_settings(Echo, &settings)))
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
@@ -119,8 +115,8 @@ impl Handler for Echo {
 fn ask(url: &Url, agent: String) -> Result<(), Box<dyn Error>> {
     let address = resolve((url.host(), url.port()))?;
     let url = url.to_string().trim_end_matches('/').to_owned();
-    let mut event_loop = event_loop()?;
-    let suite = Rc::new(Suite { url, agent, address, settings: settings(), trouble: Cell::default() });
+    let (mut event_loop, settings) = set_up()?;
+    let suite = Rc::new(Suite { url, agent, address, settings, trouble: Cell::default() });
     suite.begin(event_loop.core(), Step::Count(None));
     event_loop.run()?;
     suite.trouble.take().map_or(Ok(()), |trouble| Err(trouble.into()))
@@ -136,7 +132,6 @@ struct Suite {
 }
 
 /// What a connection is for. When it ends, the next one begins.
-#[derive(Clone, Copy)]
 enum Step {
     /// To hear how many cases there are.
     Count(Option<u32>),
@@ -148,21 +143,18 @@ enum Step {
 
 impl Suite {
     fn begin(self: &Rc<Self>, core: &mut Core, step: Step) {
-        match Connect::to(&self.url_of(step)) {
-            Ok(connect) => {
-                let case = Case { suite: Rc::clone(self), step };
-                core.connect(self.address, WebSocket::client_with_settings(connect, case, &self.settings));
-            }
-            Err(error) => self.end(core, Some(format!("{}: {error}", self.url_of(step)))),
-        }
-    }
-
-    fn url_of(&self, step: Step) -> String {
-        let Self { url, agent, .. } = self;
-        match step {
+        let Self { url, agent, .. } = &**self;
+        let url = match step {
             Step::Count(_) => format!("{url}/getCaseCount"),
             Step::Case { number, .. } => format!("{url}/runCase?case={number}&agent={agent}"),
             Step::Report => format!("{url}/updateReports?agent={agent}"),
+        };
+        match Connect::to(&url) {
+            Ok(connect) => {
+                let conversation = Conversation { suite: Rc::clone(self), step, url };
+                core.connect(self.address, WebSocket::client_with_settings(connect, conversation, &self.settings));
+            }
+            Err(error) => self.end(core, Some(format!("{url}: {error}"))),
         }
     }
 
@@ -173,12 +165,13 @@ impl Suite {
 }
 
 /// The client's side of a connection.
-struct Case {
+struct Conversation {
     suite: Rc<Suite>,
     step: Step,
+    url: String,
 }
 
-impl Handler for Case {
+impl Handler for Conversation {
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
         match (&mut self.step, message) {
             (Step::Case { .. }, message) => peer.send(message),
@@ -194,23 +187,18 @@ impl Handler for Case {
             Step::Count(Some(count)) => (0, count),
             Step::Case { number, count } => (number, count),
             Step::Report if closed.clean => return self.suite.end(cx, None),
-            Step::Count(None) | Step::Report => return self.fail(cx, format_args!("no answer: {}", closed.cause)),
+            Step::Count(None) | Step::Report => {
+                return self.suite.end(cx, Some(format!("{}: no answer: {}", self.url, closed.cause)));
+            }
         };
         if number > 0 {
             say(format_args!("case {number} of {count}: closed with {}, {}", closed.code, closed.cause));
         }
-        let next = if number < count { Step::Case { number: number + 1, count } } else { Step::Report };
-        self.suite.begin(cx, next);
+        self.suite.begin(cx, if number < count { Step::Case { number: number + 1, count } } else { Step::Report });
     }
 
     /// The suite is not there, or no suite: nothing that follows would go better.
     fn on_failed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
-        self.fail(cx, format_args!("{cause}"));
-    }
-}
-
-impl Case {
-    fn fail(&self, core: &mut Core, why: Arguments<'_>) {
-        self.suite.end(core, Some(format!("{}: {why}", self.suite.url_of(self.step))));
+        self.suite.end(cx, Some(format!("{}: {cause}", self.url)));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// let backoff = Backoff { most: Duration::from_secs(5), jitter: Jitter::Equal, ..Backoff::default() };
 /// assert_eq!(backoff.wait(1, 0), Duration::from_millis(500), "half of a second for certain");
-/// assert_eq!(backoff.wait(2, u32::MAX / 2), Duration::from_millis(1500), "of two");
+/// assert_eq!(backoff.wait(2, 1 << 31), Duration::from_millis(1500), "of two, in the middle of the rest");
 /// assert!(backoff.wait(100, u32::MAX) < Duration::from_secs(5));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The autobahn example in both roles, as its user and the conformance suite meet it.
 
+#![allow(clippy::result_large_err, reason = "tungstenite's callbacks have such errors")]
+
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
@@ -14,8 +16,8 @@ mod support;
 use support::{DEADLINE, Finished, Program};
 
 fn listener() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}", listener.local_addr().expect("its address"));
     (listener, url)
 }
 
@@ -25,21 +27,21 @@ fn client(arguments: &[&str]) -> Finished {
 
 /// A connection of the client's, what it asked for, and the extensions it offered.
 fn accept(listener: &TcpListener) -> (WebSocket<TcpStream>, String, String) {
-    let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let (stream, _) = listener.accept().expect("the client");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let (mut target, mut offered) = (String::new(), String::new());
     let look = |request: &Request, response: Response| {
         target = request.uri().to_string();
-        offered = request.headers()["sec-websocket-extensions"].to_str().unwrap().to_owned();
+        offered = request.headers()["sec-websocket-extensions"].to_str().expect("text").to_owned();
         Ok(response)
     };
-    let websocket = tungstenite::accept_hdr(stream, look).unwrap();
+    let websocket = tungstenite::accept_hdr(stream, look).expect("an opening handshake");
     (websocket, target, offered)
 }
 
 /// Closes, and drops what still comes.
 fn close(mut websocket: WebSocket<TcpStream>, code: CloseCode) {
-    websocket.close(Some(CloseFrame { code, reason: "".into() })).unwrap();
+    websocket.close(Some(CloseFrame { code, reason: "".into() })).expect("the client to be there");
     let end = loop {
         if let Err(end) = websocket.read() {
             break end;
@@ -107,9 +109,9 @@ fn suite_that_says(count: &'static str) -> (thread::JoinHandle<()>, String) {
         let (mut websocket, ..) = accept(&listener);
         drop(listener);
         if !count.is_empty() {
-            websocket.send(Message::text(count)).unwrap();
+            websocket.send(Message::text(count)).expect("the client to listen");
         }
-        websocket.close(None).unwrap();
+        websocket.close(None).expect("the client to be there");
         while websocket.read().is_ok() {}
     });
     (suite, url)

@@ -26,7 +26,7 @@ impl Case {
         let role = [Role::Server, Role::Client][dice.index(2)];
         let memory = [None, Some(Memory::Shared), Some(Memory::Dedicated)][dice.index(3)];
         let writer = Writer { receiver: role, max_message, max_fragments: 100 };
-        let deflater = memory.map(|memory| Deflater::new(memory == Memory::Dedicated, dice.one_in(2)));
+        let deflater = memory.map(|memory| Deflater::new(memory == Memory::Dedicated));
         Self { role, memory, writer, deflater }
     }
 
@@ -59,6 +59,11 @@ impl Case {
 
     /// Something that a peer may send: frames with damage, or octets that happen to be some.
     fn anything(&mut self, dice: &mut Dice<'_>) -> Vec<u8> {
+        if dice.one_in(8) {
+            let likely =
+                [0x00, 0x01, 0x02, 0x41, 0x80, 0x81, 0x82, 0xc1, 0x88, 0x89, 0x8a, 0xfe, 0xff, 0x85, 0x05, 0xe8];
+            return (0..dice.index(80)).map(|_| likely[dice.index(likely.len())]).collect();
+        }
         let mut frames = self.spoken(dice).frames;
         for _ in 0..1 + dice.below(2) {
             self.writer.damage(dice, &mut frames);
@@ -111,7 +116,7 @@ fn shown(reading: &Reading) -> String {
 
 #[test]
 fn any_chunking_of_any_valid_stream_gives_the_same_events() {
-    check_seeds_on(2, 0..1500, |seed| {
+    check_seeds_on(2, 0..1000, |seed| {
         let mut dice = Dice::seeded(seed);
         let max_message = if dice.one_in(12) { 70_000 } else { 1000 };
         let mut case = Case::new(&mut dice, max_message);
@@ -124,7 +129,7 @@ fn any_chunking_of_any_valid_stream_gives_the_same_events() {
 
 #[test]
 fn any_chunking_of_any_stream_comes_to_the_same() {
-    check_seeds_on(2, 0..1500, |seed| {
+    check_seeds_on(2, 0..1000, |seed| {
         let mut dice = Dice::seeded(seed);
         let mut case = Case::new(&mut dice, 1000);
         let bytes = case.anything(&mut dice);
@@ -188,7 +193,7 @@ impl Measured {
         let key = (reader.role == Role::Server).then_some([1, 2, 3, 4]);
         measured.feed(&encode(&vec![Frame::new(true, 9, key, [0; 125]); 2 * READ / 125]));
         if reader.settings.compression.is_some_and(|compression| compression.decompressor == Memory::Shared) {
-            let payload = Deflater::new(false, true).message(&mut Dice::seeded(0), &[b'x'; LONGEST]);
+            let payload = Deflater::new(false).message(&mut Dice::seeded(0), &[b'x'; LONGEST]);
             measured.feed(&encode(&[Frame { reserved: 4, ..Frame::new(true, 2, key, payload) }]));
         }
         assert_eq!(measured.declared(), 0);
@@ -218,7 +223,7 @@ impl Measured {
 #[test]
 fn memory_is_what_the_limits_allow() {
     let (mut undeclared, mut most) = (0, 0);
-    check_seeds(0..600, |seed| {
+    check_seeds(0..400, |seed| {
         let mut dice = Dice::seeded(seed);
         let mut case = Case::new(&mut dice, LONGEST);
         let bytes = match dice.below(4) {

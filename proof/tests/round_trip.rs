@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use bytes::Bytes as Shared;
 use fastwebsockets::FragmentCollector;
+use flate2::{Decompress, FlushDecompress};
 use switchboard::testkit::check_seeds_on;
 use switchboard::{Failure, Limits};
 use switchboard_proof::dice::Dice;
 use switchboard_proof::differential::{Bytes, End, Event, Oracle, Reader, Reading, Terms, now, open, theirs};
 use switchboard_proof::streams::{Frame, Spoken, Writer};
-use switchboard_websocket::frame::{OpCode, Role};
-use switchboard_websocket::{CloseCode, Handler, Message, Peer, Settings};
+use switchboard_websocket::deflate::{Compression, Memory};
+use switchboard_websocket::frame::{OpCode, Receiver, Role, parse};
+use switchboard_websocket::{CloseCode, Handler, Message, Peer, Settings, mask};
 use tungstenite::protocol::WebSocketContext;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode as TungsteniteOpCode};
 
@@ -68,10 +70,19 @@ impl Handler for Speaker {
     }
 }
 
-/// What a WebSocket of ours writes when it is to send these.
-fn written_by_ours(role: Role, events: &[Event]) -> Vec<u8> {
-    let settings = Settings { max_message: MAX_MESSAGE, ..Settings::default() };
-    let mut harness = open(role, Speaker, &Rc::new(settings), Limits::default(), "");
+/// What a WebSocket of ours writes when it is to send these, compressed if it may.
+fn written_by_ours(role: Role, compressor: Option<Memory>, events: &[Event]) -> Vec<u8> {
+    let of =
+        |memory| Compression { compressor: memory, decompressor: memory, threshold: 100, ..Compression::default() };
+    let settings = Settings { max_message: MAX_MESSAGE, compression: compressor.map(of), ..Settings::default() };
+    let extension = match (role, compressor) {
+        (_, None) => "",
+        (Role::Client, Some(Memory::Shared)) => {
+            "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+        }
+        _ => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    };
+    let mut harness = open(role, Speaker, &Rc::new(settings), Limits::default(), extension);
     harness.post(switchboard::Message::user(events.to_vec())).expect("an open connection");
     harness.take_sent()
 }
@@ -118,8 +129,8 @@ fn written_by(oracle: Oracle, role: Role, frames: &[Frame]) -> Vec<u8> {
     }
 }
 
-#[test]
-fn they_read_what_ours_writes() {
+/// Messages of all lengths, each sent in all ways.
+fn all_lengths() -> Vec<Event> {
     let text = |length| ["é".repeat(length / 2), "x".repeat(length % 2)].concat().into_bytes();
     let mut said: Vec<Event> = Vec::new();
     for length in LENGTHS {
@@ -130,8 +141,14 @@ fn they_read_what_ours_writes() {
             said.push((OpCode::Text, b"the next is sent in another way".to_vec()));
         }
     }
+    said
+}
+
+#[test]
+fn they_read_what_ours_writes() {
+    let said = all_lengths();
     for role in ROLES {
-        let bytes = written_by_ours(role, &said);
+        let bytes = written_by_ours(role, None, &said);
         for oracle in Oracle::ALL {
             let read = theirs(oracle, &terms(other(role)), &bytes);
             assert!(read.events == said, "{oracle}, from {role:?}: {} of {}", read.events.len(), said.len());
@@ -186,10 +203,58 @@ fn random_streams_by_either() {
 
         let mut said = says.events;
         said.retain(|(opcode, _)| *opcode != OpCode::Pong); // which an application can't send
-        let bytes = written_by_ours(role, &said);
+        let bytes = written_by_ours(role, None, &said);
         for oracle in Oracle::ALL {
             let read = theirs(oracle, &terms(other(role)), &bytes);
             assert_eq!(read, Reading { events: said.clone(), end: End::Closed(4321) }, "read by {oracle}");
         }
     });
+}
+
+/// Neither oracle inflates: a decompressor without a WebSocket does.
+#[test]
+fn what_ours_compresses_inflates() {
+    let said = all_lengths();
+    for (role, memory) in ROLES.into_iter().flat_map(|role| [(role, Memory::Shared), (role, Memory::Dedicated)]) {
+        let bytes = written_by_ours(role, Some(memory), &said);
+        let total: usize = said.iter().map(|(_, payload)| payload.len()).sum();
+        assert!(bytes.len() < total / 100, "{} bytes of {total}", bytes.len());
+        assert!(inflated(role, memory, &bytes) == said, "{memory:?}, from {role:?}");
+    }
+}
+
+/// The messages and pings that stand in the bytes.
+fn inflated(role: Role, memory: Memory, mut bytes: &[u8]) -> Vec<Event> {
+    let (mut events, mut stream) = (Vec::new(), Decompress::new(false));
+    let (mut message, mut compressed): (Option<Event>, bool) = (None, false);
+    loop {
+        let receiver = Receiver { role: other(role), in_message: message.is_some(), compression: true };
+        let (header, start) = parse(bytes, receiver).expect("valid frames").expect("a close frame at the end");
+        let end = start + usize::try_from(header.payload).expect("a length that fits");
+        let mut payload = bytes[start..end].to_vec();
+        mask::apply(&mut payload, header.mask.unwrap_or_default());
+        bytes = &bytes[end..];
+        match header.opcode {
+            OpCode::Close => return events,
+            OpCode::Ping | OpCode::Pong => {
+                events.push((header.opcode, payload));
+                continue;
+            }
+            OpCode::Continuation => message.as_mut().expect("a message").1.extend(payload),
+            opcode => (message, compressed) = (Some((opcode, payload)), header.compressed),
+        }
+        let Some((opcode, mut payload)) = message.take_if(|_| header.fin) else { continue };
+        if compressed {
+            payload.extend([0x00, 0x00, 0xff, 0xff]);
+            let mut plain = Vec::with_capacity(MAX_MESSAGE);
+            let before = stream.total_in();
+            stream.decompress_vec(&payload, &mut plain, FlushDecompress::Sync).expect("valid blocks");
+            assert_eq!(stream.total_in() - before, payload.len() as u64, "all of it");
+            payload = plain;
+            if memory == Memory::Shared {
+                stream.reset(false);
+            }
+        }
+        events.push((opcode, payload));
+    }
 }

@@ -47,6 +47,10 @@ def passes(case, verdicts):
     return verdicts == (("INFORMATIONAL",) * 2 if case in NO_VERDICT else ("OK",) * 2)
 
 
+def section_of(case):
+    return int(case.split(".")[0])
+
+
 def row(cases):
     """OK, informational and failed cases, as cells of a table."""
     good = [case for case, verdicts in cases.items() if passes(case, verdicts)]
@@ -71,7 +75,6 @@ def main():
 
     names = [f"{name}: {what}" for name in roles for what in ("OK", "informational", "failed")]
     print(f"| section | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}")
-    section_of = lambda case: int(case.split(".")[0])
     for section in sorted({section_of(case) for cases in roles.values() for case in cases}):
         cells = [row({c: v for c, v in cases.items() if section_of(c) == section}) for cases in roles.values()]
         print(f"| {section} {SECTIONS.get(section, '')} | {' | '.join(str(n) for cell in cells for n in cell)} |")

@@ -19,11 +19,7 @@ const clients = {
     await drive({ ...work,
       open(url, subprotocols, options) {
         const socket = new WebSocket(url, subprotocols, { maxPayload: LIMIT, ...options });
-        statuses.set(socket, new Promise((resolve) => socket.on("unexpected-response", (request, { statusCode }) => {
-          resolve(statusCode);
-          request.destroy();
-          socket.emit("close", 1006, Buffer.of());              // which is left to who listens for this
-        })));
+        statuses.set(socket, new Promise((resolve) => socket.on("error", ({ message }) => resolve(Number(/response: (\d+)/.exec(message)?.[1])))));
         return socket;
       },
       extras: {

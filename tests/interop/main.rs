@@ -3,8 +3,10 @@
 
 mod cases;
 mod client;
+mod driver;
 mod script;
 mod server;
+mod tungstenite;
 
 use std::env;
 
@@ -17,6 +19,7 @@ const LIMIT: usize = 3 * 512 * 1024;
 #[test]
 #[ignore = "serves until it is killed: started by tests/interop/run"]
 fn server() {
+    assert_driven();
     server::serve();
 }
 
@@ -26,10 +29,29 @@ fn client() {
     client::run(&Other::from_environment());
 }
 
+/// The other side, as far as it is of Rust.
+#[test]
+#[ignore = "serves until it is killed: started by tests/interop/run"]
+fn tungstenite_server() {
+    assert_driven();
+    tungstenite::serve();
+}
+
+#[test]
+#[ignore = "needs a server: started by tests/interop/run"]
+fn tungstenite_client() {
+    tungstenite::run(&Other::from_environment());
+}
+
 #[test]
 #[ignore = "needs a server and a proxy: started by tests/interop/run"]
 fn refused_tunnels() {
     client::refused_tunnels(&Other::from_environment());
+}
+
+/// Panics if nobody is there who would stop what serves.
+fn assert_driven() {
+    assert!(env::var_os("INTEROP").is_some(), "tests/interop/run starts this");
 }
 
 /// What is known of the server on the other side.
@@ -45,7 +67,7 @@ struct Other {
 impl Other {
     /// `can=THING,… VARIANT=URL …` in `INTEROP`, and the name in `INTEROP_SERVER`.
     fn from_environment() -> Self {
-        let text = env::var("INTEROP").expect("INTEROP, as tests/interop/run sets it");
+        let text = env::var("INTEROP").expect("tests/interop/run starts this");
         let name = env::var("INTEROP_SERVER").unwrap_or_default();
         let mut other = Self { name, can: Vec::new(), urls: Vec::new() };
         for (key, value) in text.split(' ').filter_map(|pair| pair.split_once('=')) {

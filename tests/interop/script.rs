@@ -11,26 +11,13 @@ use switchboard_websocket::proxy::ProxyError;
 use switchboard_websocket::{Answer, CloseCode, Closed, Handler, Message, Peer};
 
 use crate::cases::{self, Case};
+use crate::driver::Outcome;
 
 /// How long a case may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of it.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) subprotocol: Option<String>,
-    pub(crate) extensions: Option<String>,
-    /// The code and reason that the handler was told; none if the WebSocket never stood.
-    pub(crate) closed: Option<(u16, String)>,
-    /// The status, of a server that refused.
-    pub(crate) status: Option<u16>,
-    /// Why there was no tunnel.
-    pub(crate) tunnel: Option<ProxyError>,
-    /// What went wrong, or in other words than the status what failed.
-    pub(crate) trouble: Option<String>,
-    /// The last text that nobody expected to be any other.
-    pub(crate) heard: Option<String>,
-}
+/// What came of it, and why there was no tunnel through a proxy.
+pub(crate) type Told = Rc<RefCell<(Outcome, Option<ProxyError>)>>;
 
 pub(crate) struct Script {
     case: Case,
@@ -38,16 +25,16 @@ pub(crate) struct Script {
     expected: VecDeque<cases::Message>,
     pong_awaited: bool,
     patience: Option<TimerId>,
-    outcome: Rc<RefCell<Outcome>>,
+    told: Told,
 }
 
 impl Script {
-    pub(crate) fn new(case: &Case) -> (Self, Rc<RefCell<Outcome>>) {
-        let outcome = Rc::default();
+    pub(crate) fn new(case: &Case) -> (Self, Told) {
+        let told = Told::default();
         let expected = case.answer.iter().cloned().map(cases::Message::Text).chain(case.messages()).collect();
         let (case, to_send) = (case.clone(), case.messages().collect());
         let pong_awaited = case.ping.is_some();
-        (Self { case, to_send, expected, pong_awaited, patience: None, outcome: Rc::clone(&outcome) }, outcome)
+        (Self { case, to_send, expected, pong_awaited, patience: None, told: Rc::clone(&told) }, told)
     }
 
     /// Sends what is to be sent, or as much of it as is not to wait.
@@ -73,18 +60,17 @@ impl Script {
     }
 
     fn complain(&self, peer: &mut Peer<'_, '_>, trouble: String) {
-        self.outcome.borrow_mut().trouble = Some(trouble);
+        self.told.borrow_mut().0.trouble = Some(trouble);
         peer.abort();
     }
 }
 
 impl Handler for Script {
     fn on_accepted(&mut self, peer: &mut Peer<'_, '_>, answer: &Answer<'_>) -> Result<(), Failure> {
-        let mut outcome = self.outcome.borrow_mut();
+        let (outcome, _) = &mut *self.told.borrow_mut();
         outcome.subprotocol = answer.subprotocol().map(str::to_owned);
         let extensions = answer.header("sec-websocket-extensions");
         outcome.extensions = extensions.map(|value| String::from_utf8_lossy(value).into_owned());
-        drop(outcome);
         self.patience = Some(peer.set_timer(PATIENCE));
         Ok(())
     }
@@ -108,7 +94,7 @@ impl Handler for Script {
         match (self.expected.pop_front(), cases::Message::from(message)) {
             (Some(expected), message) if expected == message => self.next(peer),
             (None, cases::Message::Text(text)) if self.case.close.is_none() => {
-                self.outcome.borrow_mut().heard = Some(text);
+                self.told.borrow_mut().0.heard = Some(text);
                 peer.close(CloseCode::NORMAL, "")
             }
             (expected, message) => {
@@ -139,16 +125,20 @@ impl Handler for Script {
     }
 
     fn on_failed(&mut self, cx: &mut Closing<'_>, cause: &CloseReason) {
-        let mut outcome = self.outcome.borrow_mut();
+        let (outcome, tunnel) = &mut *self.told.borrow_mut();
         let error = cause.error();
         outcome.status = error.and_then(|error| error.downcast_ref::<AnswerError>()?.refusal()).map(|no| no.status());
-        outcome.tunnel = error.and_then(|error| error.downcast_ref::<ProxyError>()).cloned();
         outcome.trouble = Some(cause.to_string());
+        *tunnel = error.and_then(|error| error.downcast_ref()).cloned();
         cx.shutdown(Duration::ZERO);
     }
 
     fn on_close(&mut self, cx: &mut Closing<'_>, closed: &Closed<'_>) {
-        self.outcome.borrow_mut().closed = Some((closed.code.0, closed.reason.to_owned()));
+        let (outcome, _) = &mut *self.told.borrow_mut();
+        outcome.closed = Some((closed.code.0, closed.reason.to_owned()));
+        if self.case.close.is_some() && !self.expected.is_empty() && outcome.trouble.is_none() {
+            outcome.trouble = Some(format!("{} messages did not come back: {closed:?}", self.expected.len()));
+        }
         cx.shutdown(Duration::ZERO);
     }
 }

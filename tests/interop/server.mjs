@@ -41,7 +41,7 @@ const routes = {
   }),
 };
 
-console.log("can server:fragments,server:empty-close");
+console.log("can server:fragments,server:empty-close,server:limit");
 for (const [variant, perMessageDeflate] of Object.entries(variants)) {
   const accept = new WebSocketServer({ noServer: true, perMessageDeflate, maxPayload: LIMIT, handleProtocols: (offered) => offered.has("echo.v2") && "echo.v2" });
   const server = http.createServer().on("upgrade", (request, stream, head) => {

@@ -73,7 +73,7 @@ async def websockets_server():
         else:
             await socket.send(made(command))
 
-    print("can server:fragments,server:empty-close")
+    print("can server:fragments,server:empty-close,server:limit")
     extensions = {"plain": None, "shared": [Deflate(True, True)], "takeover": [Deflate()], "windows": [Deflate(False, False, 10, 11)]}
     for variant, extension in extensions.items():
         server = await serve(handle, "127.0.0.1", 0, process_request=refuse, select_subprotocol=select, compression=None, extensions=extension, max_size=LIMIT)
@@ -135,7 +135,7 @@ async def aiohttp_server():
         else:
             await socket.send_bytes(message)
 
-    print("can server:nothing-more")
+    print("can server:limit")
     for variant, compress in (("plain", False), ("takeover", True)):
         app = web.Application()
         app["compress"] = compress

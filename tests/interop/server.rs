@@ -11,7 +11,8 @@ use switchboard::{Closing, ConnectionId, EventLoop, Failure};
 use switchboard_heartbeat::Config;
 use switchboard_websocket::deflate::Memory;
 use switchboard_websocket::{
-    Accept, CloseCode, Closed, Handler, Message, Peer, Post, Request, Response, Settings, SharedText, WebSocket,
+    Accept, Begin, CloseCode, Closed, Delivery, Handler, Message, Peer, Post, Request, Response, Settings, SharedText,
+    WebSocket,
 };
 
 use crate::cases::{self, Spec};
@@ -36,7 +37,7 @@ pub(crate) fn serve() {
     event_loop.run().expect("no end");
 }
 
-const CAN: &str = "server:fragments,server:empty-close";
+const CAN: &str = "server:fragments,server:empty-close,server:limit,server:pieces";
 
 fn variants() -> [(&'static str, Settings); 5] {
     let heartbeat = Config::new(Duration::from_millis(300), Duration::from_secs(5)).ok();
@@ -74,7 +75,7 @@ impl Handler for Endpoint {
         if let Some(status) = path.strip_prefix("/refused/").and_then(|status| status.parse().ok()) {
             return Err(Response::text(status, "no\n"));
         }
-        if !["/echo", "/fragments", "/closed", "/command", "/seen"].contains(&path) {
+        if !["/echo", "/fragments", "/pieces", "/closed", "/command", "/seen"].contains(&path) {
             return Err(Response::text(404, "there is no such path\n"));
         }
         path.clone_into(&mut self.path);
@@ -102,6 +103,14 @@ impl Handler for Endpoint {
             _ => {}
         }
         Ok(())
+    }
+
+    fn on_begin(&mut self, _: &mut Peer<'_, '_>, _: &Begin) -> Result<Delivery, Failure> {
+        Ok(if self.path == "/pieces" { Delivery::Pieces } else { Delivery::Whole })
+    }
+
+    fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+        peer.send_piece(piece, last)
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {

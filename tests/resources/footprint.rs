@@ -56,6 +56,28 @@ fn a_layer_and_its_timer_add_little() {
     assert!(each <= 400, "{each} bytes");
 }
 
+#[test]
+fn an_outgoing_connection_that_waits_for_its_time_takes_little_and_gives_it_back() {
+    let _alone = alone();
+    let mut event_loop = EventLoop::new().unwrap();
+    let (hour, nobody) = (Duration::from_secs(3600), "127.0.0.1:1".parse().unwrap());
+    let mut ids = Vec::with_capacity(CROWD);
+    let came = heap(|| {
+        ids.extend((0..CROWD).map(|_| event_loop.connect_after(hour, nobody, TcpEcho)));
+        event_loop.turn(None).unwrap();
+        assert_eq!(event_loop.core().open_connections(), CROWD);
+    });
+    let left = heap(|| {
+        ids.drain(..).for_each(|id| event_loop.core().close(id));
+        event_loop.turn(None).unwrap();
+        assert_nothing_left(&mut event_loop);
+    });
+    let (each, remains) = (came.change / CROWD as i64, came.change + left.change);
+    println!("an outgoing connection that waits for its time: {each} bytes");
+    assert!(each <= 400, "{each} bytes");
+    assert!(remains < 20_000, "{remains} bytes remain when all were called off");
+}
+
 /// Sets five timers.
 struct Alarms;
 

@@ -7,7 +7,7 @@ use switchboard::driver::Ready;
 use switchboard::{Bytes, EndpointId, Limits};
 
 use crate::spy::{Log, Spy};
-use crate::world::{PORT, World, address, millis};
+use crate::world::{World, address, millis};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -233,22 +233,4 @@ fn events_of_its_key_are_none_of_its() {
     world.settle();
     assert_eq!(log.take(), [""; 0]);
     assert!(world.event_loop.core().is_open(id));
-}
-
-#[test]
-fn many_that_are_called_off_give_their_memory_back() {
-    let mut world = World::new();
-    world.listen(|| Spy::new("peer", &Log::default()));
-    for _ in 0..3 {
-        let ids: Vec<_> = (0..5000)
-            .map(|_| world.event_loop.connect_after(SECOND, address(PORT), Spy::new("it", &Log::default())))
-            .collect();
-        world.settle();
-        assert_eq!(world.event_loop.core().armed_timers(), 5000);
-        for id in ids {
-            world.event_loop.core().close(id);
-        }
-        world.settle();
-        world.assert_nothing_left();
-    }
 }

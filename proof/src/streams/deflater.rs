@@ -10,18 +10,15 @@ use crate::dice::Dice;
 pub struct Deflater {
     stream: Compress,
     takeover: bool,
-    /// It marks last blocks from its first message on, and refers back behind them. A peer that begins with that later is
-    /// one that our decompressor does not follow: it has not kept what was said.
-    finals: bool,
     /// What was said before, as far as a window goes: a new beginning refers back to it.
     said: Vec<u8>,
 }
 
 impl Deflater {
-    /// One that refers back to earlier messages, or does not; that does so behind blocks marked as the last, or does not.
+    /// One that refers back to earlier messages, or does not.
     #[must_use]
-    pub fn new(takeover: bool, finals: bool) -> Self {
-        Self { stream: new(6), takeover, finals, said: Vec::new() }
+    pub fn new(takeover: bool) -> Self {
+        Self { stream: new(6), takeover, said: Vec::new() }
     }
 
     /// A message's payload.
@@ -35,15 +32,11 @@ impl Deflater {
         if !first.is_empty() {
             self.run(first, flush, &mut out);
         }
-        if dice.one_in(5) || (self.finals && self.said.is_empty()) {
+        if dice.one_in(5) {
             // RFC 7692 §7.2.3.4: the last block says so, and an empty one follows, without its last four octets.
             self.run(second, FlushCompress::Finish, &mut out);
             out.push(0);
-            if self.finals {
-                self.said.extend(plain);
-            } else {
-                self.said.clear();
-            }
+            self.said.extend(plain);
             self.begin_anew(6);
             return out;
         }

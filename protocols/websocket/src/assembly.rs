@@ -70,7 +70,19 @@ impl Assembly {
             (_, Delivery::Pieces) => Content::BinaryPieces,
         };
         let (is_fed, timer, key) = (false, None, [0; 4]);
-        Self { content, incoming, is_fed, is_at_once: false, timer, size: 0, plain: 0, left: 0, key, fin: false, fragments: 0 }
+        Self {
+            content,
+            incoming,
+            is_fed,
+            is_at_once: false,
+            timer,
+            size: 0,
+            plain: 0,
+            left: 0,
+            key,
+            fin: false,
+            fragments: 0,
+        }
     }
 
     /// The next frame of the message begins; its payload is to be [absorbed](Self::absorb).

@@ -31,6 +31,10 @@ impl<H: Handler> WebSocket<H> {
     /// A connection that this side opens, to ask for what `connect` says, with the default [`Settings`]: a protocol for
     /// [`Core::connect`](switchboard::Core::connect).
     ///
+    /// RFC 6455 §4.1 wants a client to have no more than one connection to an address in its opening handshake at a time:
+    /// who connects to one address many times keeps that by connecting the next from [`Handler::on_open`] or
+    /// [`Handler::on_failed`].
+    ///
     /// ```
     /// use std::net::ToSocketAddrs;
     /// use switchboard::{CloseReason, Closing, EventLoop, Failure};

@@ -4,7 +4,7 @@ use switchboard::{CloseReason, Closing, Context, Failure, Input};
 
 use crate::close::{self, CloseCode};
 use crate::error::ProtocolError;
-use crate::frame::{self, OpCode, Receiver};
+use crate::frame::{self, Header, OpCode, Receiver};
 use crate::state::{Farewell, Phase};
 use crate::websocket::take_control;
 use crate::{Closed, Handler, WebSocket};
@@ -23,9 +23,10 @@ impl<H: Handler> WebSocket<H> {
         Ok(())
     }
 
-    /// A close frame was sent: frames are dropped, but still checked, until the peer's close frame comes. False if
-    /// nothing can be done before more arrives.
+    /// A close frame was sent: frames are checked, and dropped but for pings, until the peer's close frame comes. False
+    /// if nothing can be done before more arrives.
     fn drop_frame(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
+        let role = self.state.role();
         let Phase::Closing(farewell) = &mut self.state.phase else {
             input.take_all();
             return Ok(false);
@@ -37,9 +38,9 @@ impl<H: Handler> WebSocket<H> {
             return Ok(false);
         }
         let compression = self.state.codec.is_some();
-        let receiver = Receiver { role: self.state.role, in_message: farewell.in_message, compression };
+        let receiver = Receiver { role, in_message: farewell.in_message, compression };
         let Some((header, start)) = frame::parse(input, receiver).map_err(fail)? else { return Ok(false) };
-        if header.opcode != OpCode::Close {
+        if !matches!(header.opcode, OpCode::Close | OpCode::Ping) {
             input.take(start);
             farewell.skip = header.payload;
             if !header.opcode.is_control() {
@@ -48,6 +49,16 @@ impl<H: Handler> WebSocket<H> {
             return Ok(true);
         }
         let Some(payload) = take_control(input, header, start) else { return Ok(false) };
+        if header.opcode == OpCode::Ping {
+            // RFC 6455 §5.5.2: "unless it already received a Close frame"
+            let pong = Header { fin: true, compressed: false, opcode: OpCode::Pong, mask: None, payload: 0 };
+            let before = cx.backlog();
+            self.state.write_frame(cx, pong, payload);
+            if let Phase::Closing(farewell) = &mut self.state.phase {
+                farewell.behind += cx.backlog() - before;
+            }
+            return Ok(true);
+        }
         self.on_close_frame(cx, payload).map(|()| true)
     }
 
@@ -59,15 +70,16 @@ impl<H: Handler> WebSocket<H> {
             Ok(parsed) => parsed,
             Err(error) => return Err(self.state.refuse(cx, error)),
         };
-        let farewell = match std::mem::replace(&mut self.state.phase, Phase::Answered) {
-            Phase::Closing(farewell) => Farewell { clean: true, ..*farewell },
+        let mut farewell = match std::mem::replace(&mut self.state.phase, Phase::Answered) {
+            Phase::Closing(farewell) => *farewell,
             phase => {
                 self.state.phase = phase;
-                // "the endpoint typically echos the status code it received"
-                self.state.send_close_frame(cx, code, "");
-                Farewell { by_peer: true, clean: true, ..Farewell::new(code, reason) }
+                // "the endpoint typically echos the status code it received", and its reason as most do
+                self.state.send_close_frame(cx, code, reason);
+                Farewell { by_peer: true, ..Farewell::new(code, reason) }
             }
         };
+        farewell.received = Some((code, reason.into()));
         self.state.leave(cx, Phase::Closed(Box::new(farewell)));
         if self.state.is_client() {
             self.state.arm(cx, self.state.settings.close_timeout);
@@ -80,7 +92,8 @@ impl<H: Handler> WebSocket<H> {
     /// The peer has not sent its close frame. Its time begins when it has got ours.
     pub(crate) fn on_close_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let timeout = self.state.settings.close_timeout;
-        if cx.backlog() == 0 {
+        let behind = if let Phase::Closing(farewell) = &self.state.phase { farewell.behind } else { 0 };
+        if cx.backlog() <= behind {
             return Err(fail(ProtocolError::CloseTimeout(timeout)));
         }
         self.state.arm(cx, timeout); // a peer that takes nothing at all is the loop's to close: `write_stall`
@@ -109,8 +122,10 @@ impl<H: Handler> WebSocket<H> {
             code: farewell.code,
             reason: &farewell.reason,
             by_peer: farewell.by_peer,
-            // However the connection ended behind the handshake: servers may reset it (RFC 6455 §7.1.4).
-            clean: farewell.clean && (cause.is_clean() || matches!(cause, CloseReason::Io { unsent: 0, .. })),
+            received: farewell.received.as_ref().map(|(code, reason)| (*code, &**reason)),
+            // However the connection ended behind both close frames: servers may reset it (RFC 6455 §7.1.4).
+            clean: farewell.received.is_some()
+                && (cause.is_clean() || matches!(cause, CloseReason::Io { unsent: 0, .. })),
             unsent: self.state.unsent,
             cause,
         };

@@ -55,7 +55,8 @@ impl ProtocolError {
     }
 }
 
-/// The peer sent more than [`Settings`](crate::Settings) allow, or took longer. It is answered with close code 1009.
+/// The peer sent more than [`Settings`](crate::Settings) allow, or took longer. It is answered with close code 1009, or
+/// 1008 where that is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MessageLimit {

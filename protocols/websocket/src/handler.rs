@@ -36,7 +36,9 @@ use crate::{Begin, Delivery, Message, Peer};
 /// }
 /// ```
 pub trait Handler: 'static {
-    /// A client asks to open a WebSocket, by a request that is in order. By default it may.
+    /// A client asks to open a WebSocket, by a request that is in order. By default it may. What helps to decide:
+    /// [`OriginPolicy::check`](crate::handshake::OriginPolicy::check), [`Request::choose_subprotocol`],
+    /// [`Accept::without_compression`].
     ///
     /// # Errors
     /// The answer to refuse it with, after which the connection closes.
@@ -211,6 +213,9 @@ pub struct Closed<'a> {
     pub reason: &'a str,
     /// Whether that frame came from the peer.
     pub by_peer: bool,
+    /// The peer's close frame, first or not: its code ([`CloseCode::NO_STATUS`] if it had none) and reason. `None` if none
+    /// came. What RFC 6455 §7.1.5 calls the connection's close code is this one's, or 1006.
+    pub received: Option<(CloseCode, &'a str)>,
     /// Whether both sides sent a close frame, and nothing that was sent was left (RFC 6455 §7.1.4).
     pub clean: bool,
     /// Messages and pings that were to be sent, or were posted, and never went out: before the WebSocket stood, after

@@ -58,7 +58,8 @@
 //! # What a connection does by itself
 //!
 //! * **The opening handshake**, checked to the letter ([`handshake`]); plain HTTP on the server's port goes to
-//!   [`Handler::on_http`].
+//!   [`Handler::on_http`]. [`Settings::origins`] keeps pages of other sites out: by default it does not, and a server
+//!   that trusts cookies, or whoever reaches it, must ([why](handshake::OriginPolicy)).
 //! * **Messages**: one that lies whole in what was read is handed on where it lies, without a copy and without an
 //!   allocation. One that does not is put together in a buffer of its own, which grows with what has arrived (never by
 //!   what a header declares), counts against the loop's memory, and goes with the message: an idle connection holds no
@@ -73,6 +74,45 @@
 //! * **Backpressure**: who does not take the answers is not read, within a read too, and so a flood of pings or of small
 //!   messages with large answers holds no more than [`Limits::high_water`](switchboard::Limits::high_water) and one
 //!   answer.
+//!
+//! # Messages in pieces
+//!
+//! A message that is longer than what memory is for goes through in pieces, either way: [`Handler::on_begin`] says that it
+//! is wanted so, [`Handler::on_piece`] takes it as it arrives, unmasked, inflated and checked, where it lies if it can;
+//! [`Peer::send_piece`] sends one, a frame for each piece. Nothing of it is kept, and so its limits are others:
+//! [`Settings::max_streamed`]. Pausing stops it between two pieces, a peer that takes no output too.
+//!
+//! ```
+//! use switchboard::testkit::Harness;
+//! use switchboard::Failure;
+//! use switchboard_websocket::{Begin, Delivery, Handler, Message, Peer, WebSocket};
+//!
+//! /// Repeats messages of any length. What lies whole in a read comes whole: it is one piece, then.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_begin(&mut self, _: &mut Peer<'_, '_>, _: &Begin) -> Result<Delivery, Failure> {
+//!         Ok(Delivery::Pieces)
+//!     }
+//!
+//!     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+//!         self.on_piece(peer, message, true)
+//!     }
+//!
+//!     fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+//!         peer.send_piece(piece, last)
+//!     }
+//! }
+//!
+//! let mut harness = Harness::new(WebSocket::server(Echo));
+//! harness.feed(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+//! # let _ = harness.take_sent();
+//! harness.feed(b"\x81\x85\0\0\0\0hel"); // three of five bytes, masked by zeros
+//! assert_eq!(harness.take_sent(), b"\x01\x03hel");
+//! harness.feed(b"lo");
+//! assert_eq!(harness.take_sent(), b"\x80\x02lo");
+//! ```
 //!
 //! # Sending from elsewhere
 //!
@@ -139,8 +179,10 @@
 //! | --- | --- | --- |
 //! | 1002, 1007 | it broke the protocol | [`error::ProtocolError`] |
 //! | 1009 | a message is longer, or in more fragments, than [`Settings`] allow | [`error::MessageLimit`] |
+//! | 1008 | a message that is put together took too long ([`Settings::message_timeout`]) | [`error::MessageLimit`] |
 //! | 1011 | the handler failed | the handler's error |
 //! | 1013 | the loop has no memory left for its message | [`LimitExceeded`](switchboard::LimitExceeded) |
+//! | 1013 | too much waits behind a message in pieces | [`LimitExceeded`](switchboard::LimitExceeded) |
 //! | 1001 | the loop drains ([`Handler::on_shutdown`]) | |
 //! | nothing | it was silent too long | [`PeerSilent`](switchboard_heartbeat::PeerSilent) |
 //! | an HTTP status | the opening handshake failed | [`handshake::HandshakeError`], [`handshake::InvalidAnswer`] |
@@ -155,8 +197,6 @@
 //!
 //! [`frame`], [`mask`], [`utf8`], [`close`](mod@close), [`handshake`], [`extensions`] and [`deflate`] know no connection
 //! and no loop: bytes in, values out, for tools and tests of your own.
-//!
-//! Not here yet: messages in pieces.
 
 #![forbid(unsafe_code)]
 

@@ -42,7 +42,7 @@ pub struct Begin {
 impl Begin {
     /// The message's length in bytes, where that is known: not if it is compressed, or has further frames.
     #[must_use]
-    pub fn len(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         (self.fin && !self.is_compressed).then_some(self.payload)
     }
 }

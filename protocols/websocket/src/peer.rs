@@ -183,7 +183,14 @@ impl<'a, 'c> Peer<'a, 'c> {
 
     /// Goes on reading, with the messages that have arrived meanwhile first.
     pub fn resume_reading(&mut self) {
-        if mem::take(&mut self.state.paused) && !self.state.held {
+        if !mem::take(&mut self.state.paused) {
+            return;
+        }
+        let timer = self.state.assembly.as_ref().and_then(|assembly| assembly.timer);
+        if let (Some(timer), Some(timeout)) = (timer, self.state.settings.message_timeout) {
+            self.cx.postpone_timer(timer, timeout);
+        }
+        if !self.state.held {
             self.cx.resume_reading();
         }
     }

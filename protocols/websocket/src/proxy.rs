@@ -1,7 +1,7 @@
 //! Through an HTTP proxy: a tunnel by CONNECT (RFC 9110 §9.3.6), for whatever protocol is to go through it.
 
-use std::{fmt, mem};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use base64::Engine;
 use switchboard::{CloseReason, Closing, Context, Failure, Input, Message, Protocol, TimerId};

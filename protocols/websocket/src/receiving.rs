@@ -28,7 +28,7 @@ impl<H: Handler> WebSocket<H> {
             return self.absorb(cx, input);
         }
         let receiver = Receiver {
-            role: self.state.role,
+            role: self.state.role(),
             in_message: self.state.assembly.is_some(),
             compression: self.state.codec.is_some(),
         };

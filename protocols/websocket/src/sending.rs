@@ -7,7 +7,7 @@ use crate::deflate;
 use crate::frame::{self, Header, OpCode};
 use crate::mask;
 use crate::shared::Shared;
-use crate::state::{Phase, State};
+use crate::state::{Phase, Side, State};
 
 /// A payload of fewer bytes goes straight into the loop's buffer, which saves some 20 instructions; how to send a longer
 /// one best is the loop's to know.
@@ -18,24 +18,19 @@ impl State {
     /// (RFC 6455 §5.5.1).
     #[inline]
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
-        if !self.is_plain {
-            return self.send_otherwise(cx, opcode, payload);
-        }
-        if matches!(self.phase, Phase::Open)
+        if self.side == Side::PlainServer
+            && matches!(self.phase, Phase::Open)
+            && payload.len() < LARGE
             && let Some(out) = cx.send_buffer()
         {
             frame::write_unmasked(opcode, payload.len(), out);
-            if payload.len() < LARGE {
-                out.extend_from_slice(payload);
-            } else {
-                cx.send(payload);
-            }
+            out.extend_from_slice(payload);
         } else {
-            self.send_between(cx, opcode, payload);
+            self.send_otherwise(cx, opcode, payload);
         }
     }
 
-    /// The same for a client, which masks, and for who compresses.
+    /// The same for whatever is longer, for a client, which masks, and for who compresses.
     #[inline(never)]
     fn send_otherwise(&mut self, cx: &mut Context<'_>, opcode: OpCode, payload: &[u8]) {
         if !matches!(self.phase, Phase::Open) {

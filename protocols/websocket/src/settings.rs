@@ -35,12 +35,12 @@ pub struct Settings {
     pub max_streamed: u64,
     /// The same as `max_fragments` for those. Default 1,048,576.
     pub max_streamed_fragments: u32,
-    /// How long a message that is put together may take to arrive, from when it is first waited for; `None` for ever. Time
-    /// in which this side does not read is not held against it. Refused with close code 1008. Of a message in pieces
-    /// nothing is held; its handler may set a timer of its own. Default 5 min.
+    /// How long a message that is put together may take to arrive, from when it is first waited for, or reading
+    /// [goes on](crate::Peer::resume_reading); `None` for ever. Refused with close code 1008, but not while the peer is not
+    /// read. Of a message in pieces nothing is held; its handler may set a timer of its own. Default 5 min.
     pub message_timeout: Option<Duration>,
-    /// Bytes of the opening request, its empty line included, which is refused with status 431; or, on a client, of the
-    /// head of its answer. Default 16 KiB.
+    /// Bytes of the opening request, its empty line included, which is refused with status 431, or 414 if its first line
+    /// alone has more; or, on a client, of the head of its answer. Default 16 KiB.
     pub max_handshake: usize,
     /// Header fields of the opening request, which is refused with status 431; or, on a client, of its answer.
     /// Default 100.
@@ -57,7 +57,7 @@ pub struct Settings {
     /// 60 s.
     pub heartbeat: Option<Heartbeat>,
     /// How messages are compressed with peers that can do that (permessage-deflate, RFC 7692); `None` for not at all.
-    /// Default `None`.
+    /// Default `None`: it costs memory, and may give secrets away ([`deflate`](crate::deflate#why-it-is-not-on-by-default)).
     pub compression: Option<Compression>,
     /// Server only: which pages may open a WebSocket; others get status 403. Default any.
     pub origins: OriginPolicy,

@@ -58,24 +58,36 @@ pub(crate) struct Farewell {
     pub(crate) code: CloseCode,
     pub(crate) reason: Box<str>,
     pub(crate) by_peer: bool,
-    pub(crate) clean: bool,
+    /// The peer's close frame.
+    pub(crate) received: Option<(CloseCode, Box<str>)>,
     /// Bytes of a frame's payload still to be dropped.
     pub(crate) skip: u64,
     /// The frames that are dropped are in the midst of a message.
     pub(crate) in_message: bool,
+    /// Bytes that were sent behind the close frame: pongs.
+    pub(crate) behind: usize,
 }
 
 impl Farewell {
     pub(crate) fn new(code: CloseCode, reason: &str) -> Self {
-        Self { code, reason: reason.into(), by_peer: false, clean: false, skip: 0, in_message: false }
+        Self { code, reason: reason.into(), by_peer: false, received: None, skip: 0, in_message: false, behind: 0 }
     }
+}
+
+/// Which end of the connection this is, and whether what it sends goes out as it is: the check that each message costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A server that does not compress.
+    PlainServer,
+    Server,
+    Client,
 }
 
 /// Everything but the handler: what a [`Peer`](crate::Peer) works on.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Rc<Settings>,
-    pub(crate) role: Role,
+    pub(crate) side: Side,
     pub(crate) phase: Phase,
     /// A message of which a part has arrived.
     pub(crate) assembly: Option<Box<Assembly>>,
@@ -85,8 +97,6 @@ pub(crate) struct State {
     /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
     /// look at the heartbeat, the deadline of the peer's close frame.
     pub(crate) timer: Option<TimerId>,
-    /// A server that does not compress, for which sending is short.
-    pub(crate) is_plain: bool,
     /// The handler paused reading.
     pub(crate) paused: bool,
     /// Reading waits for output to drain, with messages unread.
@@ -101,13 +111,12 @@ impl State {
     pub(crate) fn new(settings: &Rc<Settings>) -> Self {
         Self {
             settings: Rc::clone(settings),
-            role: Role::Server,
+            side: Side::PlainServer,
             phase: Phase::Opening(Box::default()),
             assembly: None,
             codec: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
             timer: None,
-            is_plain: true,
             paused: false,
             held: false,
             owes_drain: false,
@@ -118,12 +127,16 @@ impl State {
     pub(crate) fn client(settings: &Rc<Settings>, asking: Asking) -> Self {
         let opening = Opening { asking: Some(asking), ..Opening::default() };
         let phase = Phase::Opening(Box::new(opening));
-        Self { role: Role::Client, phase, is_plain: false, ..Self::new(settings) }
+        Self { side: Side::Client, phase, ..Self::new(settings) }
     }
 
     #[inline]
     pub(crate) fn is_client(&self) -> bool {
-        self.role == Role::Client
+        self.side == Side::Client
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        if self.is_client() { Role::Client } else { Role::Server }
     }
 
     #[inline]
@@ -131,11 +144,19 @@ impl State {
         matches!(self.phase, Phase::Open | Phase::Sending(_))
     }
 
+    /// Whether an open WebSocket is open no more.
+    #[cold]
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.is_open()
+    }
+
     /// The WebSocket stands, with this agreed on.
     pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
         let agreed = agreed.zip(self.settings.compression.as_ref());
-        self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role, &parameters, wishes)));
-        self.is_plain &= self.codec.is_none();
+        self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role(), &parameters, wishes)));
+        if self.codec.is_some() && self.side == Side::PlainServer {
+            self.side = Side::Server;
+        }
     }
 
     /// Bytes of memory that it takes besides a message that arrives: those of the connection's own compression, and of

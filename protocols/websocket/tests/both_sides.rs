@@ -14,7 +14,8 @@ use switchboard::{CloseReason, Closing, EventLoop, Failure};
 use switchboard_websocket::deflate::{Compression, Memory, WindowBits};
 use switchboard_websocket::handshake::AnswerError;
 use switchboard_websocket::{
-    Accept, Answer, CloseCode, Closed, Connect, Handler, Message, Peer, Request, Response, Settings, WebSocket,
+    Accept, Answer, Begin, CloseCode, Closed, Connect, Delivery, Handler, Message, Peer, Request, Response, Settings,
+    WebSocket,
 };
 
 /// Sends messages, each when the echo of the one three before it has come, and closes after the last.
@@ -96,9 +97,18 @@ impl Handler for Echo {
         Ok(Accept::new().subprotocol("echo"))
     }
 
+    /// What is not whole is repeated in pieces, every other one.
+    fn on_begin(&mut self, _: &mut Peer<'_, '_>, begin: &Begin) -> Result<Delivery, Failure> {
+        Ok(if begin.is_text { Delivery::Pieces } else { Delivery::Whole })
+    }
+
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
         peer.send(message);
         Ok(())
+    }
+
+    fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+        peer.send_piece(piece, last)
     }
 
     fn on_close(&mut self, _: &mut Closing<'_>, closed: &Closed<'_>) {

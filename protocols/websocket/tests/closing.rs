@@ -22,8 +22,7 @@ fn the_peer_begins() {
         let bytes = [text("last"), frame(true, OpCode::Close, &payload), text("not looked at"), vec![0xff; 9]].concat();
         let mut client = Client::open();
         client.feed(bytes);
-        let echoed = payload.get(..2).unwrap_or_default().to_vec();
-        assert_eq!(client.frames(), [text_frame("last"), (OpCode::Close, echoed)]);
+        assert_eq!(client.frames(), [text_frame("last"), (OpCode::Close, payload)], "the same code and reason");
         assert_eq!(client.take_log(), ["text last".to_owned(), format!("close {code} {reason:?} by peer, clean")]);
         assert_eq!(client.close_reason(), "closed by this side");
     }
@@ -36,7 +35,7 @@ fn the_peer_begins_byte_by_byte_within_a_message() {
     for byte in close(1001, "leaving") {
         client.feed([byte]);
     }
-    assert_eq!(client.frames(), [close_frame(1001, "")]);
+    assert_eq!(client.frames(), [close_frame(1001, "leaving")]);
     assert_eq!(client.take_log(), [r#"close 1001 "leaving" by peer, clean"#]);
     assert_eq!(client.held(), 0);
 }
@@ -44,14 +43,34 @@ fn the_peer_begins_byte_by_byte_within_a_message() {
 #[test]
 fn this_side_begins() {
     let mut client = Client::open();
-    client.feed([text("close"), text("dropped"), ping("dropped")].concat());
-    assert_eq!(client.frames(), [close_frame(4000, "told to")], "and no message after it");
+    let pong = |payload: &str| (OpCode::Pong, payload.as_bytes().to_vec());
+    client.feed([text("close"), text("dropped"), ping("still there?")].concat());
+    assert_eq!(client.frames(), [close_frame(4000, "told to"), pong("still there?")], "and no message after it");
     client.feed(frame(false, OpCode::Binary, [0; 70_000])).feed(ping("x")).feed(frame(true, OpCode::Continuation, "x"));
+    assert_eq!(client.frames(), [pong("x")], "until the peer's close frame has come (RFC 6455 §5.5.2)");
     assert!(client.harness.is_open());
-    client.feed([close(4000, "yes"), text("behind")].concat());
+    client.feed([close(4000, "yes"), text("behind"), ping("behind")].concat());
     assert_eq!(client.frames(), []);
     assert_eq!(client.take_log(), [r#"close 4000 "told to" by us, clean"#]);
     assert_eq!(client.close_reason(), "closed by this side");
+}
+
+/// Who takes our close frame and goes on asking for pongs has no more time than others.
+#[test]
+fn pings_do_not_put_off_the_end() {
+    let mut client = Client::open();
+    client.feed(text("close"));
+    for _ in 0..5 {
+        client.harness.set_window(200);
+        client.feed(ping(&"x".repeat(125)).repeat(100));
+        client.harness.advance(Duration::from_secs(1));
+    }
+    assert!(client.held() > 0, "there is always a pong that waits");
+    client.harness.advance(Duration::from_millis(2));
+    client.feed(ping("not answered any more"));
+    client.harness.set_window(usize::MAX);
+    assert!(client.frames().iter().all(|(_, payload)| payload.len() != 21), "what was sent is delivered");
+    assert_eq!(client.error::<ProtocolError>(), ProtocolError::CloseTimeout(Duration::from_secs(5)));
 }
 
 #[test]

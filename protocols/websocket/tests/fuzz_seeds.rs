@@ -132,6 +132,22 @@ fn messages_at_random() {
     }
 }
 
+/// The same conversations, with an application that takes messages in pieces; or, where it does already, whole.
+#[test]
+fn connections_the_other_way() {
+    for (target, run) in
+        [("websocket_server", fuzzing::websocket_server as fn(&[u8])), ("websocket_client", fuzzing::websocket_client)]
+    {
+        for (name, mut data) in corpus(target) {
+            println!("{target}/{name} the other way");
+            if let Some(choices) = data.first_mut() {
+                *choices ^= 0x01;
+            }
+            run(&data);
+        }
+    }
+}
+
 #[test]
 fn connections_at_random() {
     let mut random = fastrand::Rng::with_seed(2);

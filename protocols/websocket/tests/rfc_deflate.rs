@@ -123,6 +123,26 @@ fn what_refers_back_is_understood_where_nothing_else_was_agreed_on() {
     }
 }
 
+/// RFC 7692 §7.2.2, §7.2.3.4: a block with BFINAL ends no window, in whichever message it stands.
+#[test]
+fn what_refers_back_behind_a_last_block_is_understood() {
+    const LAST: &[u8] = &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+    for messages in [&[LAST, AGAIN][..], &[HELLO, LAST, AGAIN], &[HELLO, AGAIN, LAST, AGAIN, LAST, LAST, AGAIN]] {
+        let expected = vec!["text Hello"; messages.len()];
+        let (mut asked, _) = server(greedy(), "permessage-deflate");
+        let mut asking = client(greedy(), "permessage-deflate");
+        for message in messages {
+            asked.feed(frame(true, true, OpCode::Text, message));
+            asking.feed(frame(false, true, OpCode::Text, message));
+        }
+        assert_eq!((asked.take_log(), asking.take_log()), (to_owned(&expected), to_owned(&expected)));
+    }
+}
+
+fn to_owned(log: &[&str]) -> Vec<String> {
+    log.iter().map(|line| (*line).to_owned()).collect()
+}
+
 /// RFC 7692 §7.2.1: nothing is sent that refers back farther than was agreed on, nor than 32 KiB at all; and the window
 /// that is allowed is used, but for the 262 bytes that zlib keeps ahead.
 #[test]

@@ -106,7 +106,7 @@ fn a_string_without_an_end() {
 fn names_that_mean_something_elsewhere() {
     for compression in [None, Some(Compression::default())] {
         for name in ["constructor", "__proto__", "toString", "hasOwnProperty", "permessage-deflate; constructor"] {
-            let settings = Settings { compression: compression.clone(), ..Settings::default() };
+            let settings = Settings { compression, ..Settings::default() };
             let mut client = Client::with(true, settings, Limits::default());
             client.feed(upgrade_with(&format!("Sec-WebSocket-Extensions: {name}\r\n__proto__: 1")));
             assert_eq!(client.sent_text(), SWITCHING, "{name}");

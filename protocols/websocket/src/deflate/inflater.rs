@@ -11,6 +11,9 @@ pub const PIECE: usize = 8 * 1024;
 /// How far back a message can refer, at most.
 const WINDOW: usize = 32 * 1024;
 
+/// How much of what was given out is kept: more than the window, so that not every piece has to move it.
+const HISTORY: usize = WINDOW + PIECE;
+
 /// The peer sent compressed data that is none. The connection must be failed, with close code 1007 as most do, or 1002.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
@@ -38,11 +41,8 @@ pub struct Inflater {
     /// Something has come since the last block that is known to have ended.
     is_within: bool,
     /// What was given out last. zlib forgets its window at a block that says it is the last one (BFINAL), although
-    /// what follows may refer back behind it (RFC 7692 §7.2.3.4): it is reminded by this. A peer that compresses in that
-    /// way does so from its first message on; for others it is not kept after that.
-    history: Option<Vec<u8>>,
-    /// A block has said that it is the last one.
-    finals: bool,
+    /// what follows may refer back behind it (RFC 7692 §7.2.3.4): it is reminded by this.
+    history: Vec<u8>,
 }
 
 impl Default for Inflater {
@@ -52,22 +52,22 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Bytes of memory one takes, or a little less, between messages, but for peers that compress as §7.2.3.4 has it.
+    /// Bytes of memory that one takes, or a little less, before it has seen anything.
     pub const MEMORY: usize = 48 * 1024;
 
-    /// The same at most: within a first message, and for peers that compress as RFC 7692 §7.2.3.4 has it.
-    pub const MOST_MEMORY: usize = Self::MEMORY + 2 * WINDOW;
+    /// The same at most.
+    pub const MOST_MEMORY: usize = Self::MEMORY + HISTORY;
 
     /// Bytes of memory that this one takes, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        Self::MEMORY + self.history.as_ref().map_or(0, Vec::capacity)
+        Self::MEMORY + self.history.capacity()
     }
 
     /// One that has seen no message.
     #[must_use]
     pub fn new() -> Self {
-        Self { stream: Decompress::new(false), is_within: false, history: Some(Vec::new()), finals: false }
+        Self { stream: Decompress::new(false), is_within: false, history: Vec::new() }
     }
 
     /// Takes the next part of a message, and gives out what it inflates to, by pieces of at most [`PIECE`] bytes.
@@ -128,11 +128,7 @@ impl Inflater {
     /// # Errors
     /// [`InflateError`]. Of an unfinished message, [`InflateError::Incomplete`] where it can be told.
     pub fn finish(&mut self) -> Result<(), InflateError> {
-        self.push_tail()?;
-        if !self.finals {
-            self.history = None;
-        }
-        Ok(())
+        self.push_tail()
     }
 
     /// The same where no later message refers back to this one; it is forgotten.
@@ -153,9 +149,7 @@ impl Inflater {
     pub fn reset(&mut self) {
         self.stream.reset(false);
         self.is_within = false;
-        self.finals = false;
-        self.history = Some(self.history.take().unwrap_or_default());
-        self.history.iter_mut().for_each(Vec::clear);
+        self.history.clear();
     }
 
     /// Inflates a whole message, into a buffer that grows with it.
@@ -191,23 +185,24 @@ impl Inflater {
     }
 
     fn remember(&mut self, output: &[u8]) {
-        let Some(history) = &mut self.history else { return };
-        if history.len() + output.len() > 2 * WINDOW {
-            history.drain(..history.len().saturating_sub(WINDOW));
+        let output = &output[output.len().saturating_sub(WINDOW)..];
+        let mut needed = self.history.len() + output.len();
+        if needed > HISTORY {
+            self.history.drain(..needed - WINDOW);
+            needed = WINDOW;
         }
-        let needed = history.len() + output.len();
-        if needed > history.capacity() {
-            history.reserve_exact(needed.max((2 * history.capacity()).min(2 * WINDOW)) - history.len());
+        if needed > self.history.capacity() {
+            let capacity = needed.max((2 * self.history.capacity()).min(HISTORY));
+            self.history.reserve_exact(capacity - self.history.len());
         }
-        history.extend_from_slice(output);
+        self.history.extend_from_slice(output);
     }
 
     /// A block has said that it is the last one. What follows, from the next byte on, are other blocks.
     fn go_on(&mut self) -> Result<(), InflateError> {
         self.stream.reset(false);
-        (self.is_within, self.finals) = (false, true);
-        let history = self.history.get_or_insert_default();
-        let window = &history[history.len().saturating_sub(WINDOW)..];
+        self.is_within = false;
+        let window = &self.history[self.history.len().saturating_sub(WINDOW)..];
         if !window.is_empty() {
             self.stream.set_dictionary(window).map_err(|_| InflateError::Corrupt)?;
         }

@@ -57,19 +57,36 @@ fn what_follows_a_last_block() {
     assert_eq!(message(inflater, &back).as_deref(), Ok(&noise[..3]));
     let forgotten = message(&mut Inflater::new(), &back);
     assert_eq!(forgotten, Err(InflateError::Corrupt), "nothing is that far back");
-    // Who does so later than in the first message has an empty window, and no wrong one.
-    let inflater = &mut Inflater::new();
-    hello(inflater, HELLO);
-    hello(inflater, AGAIN);
-    hello(inflater, LAST);
-    hello(inflater, HELLO);
-    hello(inflater, AGAIN);
-    hello(inflater, LAST);
-    hello(inflater, AGAIN);
+    // Later than in the first message, too.
     let inflater = &mut Inflater::new();
     hello(inflater, HELLO);
     hello(inflater, LAST);
-    assert_eq!(message(inflater, AGAIN), Err(InflateError::Corrupt));
+    hello(inflater, AGAIN);
+    hello(inflater, AGAIN);
+}
+
+/// After every amount of what went before.
+#[test]
+fn what_a_last_block_is_followed_by_refers_back_32_kib() {
+    let mut random = fastrand::Rng::with_seed(2);
+    let (mut deflater, mut inflater, mut plain) = (Deflater::new(WindowBits::MAX, 1), Inflater::new(), Vec::new());
+    for round in 0..60 {
+        let noise: Vec<u8> = (0..random.usize(1..20_000)).map(|_| random.u8(..)).collect();
+        let mut payload = Vec::new();
+        deflater.deflate(&noise, &mut payload);
+        assert!(message(&mut inflater, &payload).as_deref() == Ok(&noise[..]));
+        plain.extend_from_slice(&noise);
+        assert_eq!(message(&mut inflater, &[0x03, 0x00, 0x00]), Ok(Vec::new()));
+        assert!(inflater.memory() <= Inflater::MOST_MEMORY);
+        if plain.len() >= WINDOW {
+            let back = fixed_block(&[(0b000_0001, 7), (0b11101, 5), (0x1fff, 13), (0, 7)]);
+            let start = plain.len() - WINDOW;
+            let expected = plain[start..start + 3].to_vec();
+            assert_eq!(message(&mut inflater, &back).as_deref(), Ok(&expected[..]), "round {round}");
+            plain.extend(expected);
+        }
+        deflater.reset(); // what it refers to is no longer where it thinks
+    }
 }
 
 /// A fixed block of these codes, then the header of an empty stored block. Extra bits come least significant bit first,

@@ -110,7 +110,7 @@ fn is_list(value: &[u8]) -> bool {
 /// The messages as they come, whole and in pieces.
 fn receive(messages: &[&[u8]], memory: Memory, sizes: [usize; 3]) {
     let (mut whole, mut parts) = (Inflater::new(), Inflater::new());
-    let (mut plain, mut reminded) = (Vec::new(), true);
+    let mut plain = Vec::new();
     for payload in messages {
         if memory == Memory::Shared {
             plain.clear();
@@ -123,11 +123,6 @@ fn receive(messages: &[&[u8]], memory: Memory, sizes: [usize; 3]) {
         let is_whole = payload.is_empty() || before_tail.is_after_final();
         let is_good = is_whole || (!behind_tail.is_bad() && plain.len() == size);
         plain.truncate(size);
-        // See `Inflater::history`.
-        reminded &= start == 0 || !before_tail.has_final();
-        if !reminded {
-            return;
-        }
         let expected = match memory {
             Memory::Shared => is_good && (is_whole || behind_tail.is_boundary()),
             Memory::Dedicated => is_good,

@@ -4,6 +4,7 @@ mod answer;
 mod echo;
 mod inflation;
 mod model;
+mod opening;
 mod run;
 mod writer;
 
@@ -39,7 +40,7 @@ pub fn websocket_client(data: &[u8]) {
 fn connection(role: Role, data: &[u8]) {
     let mut input = Octets::new(data);
     let choices = input.choice();
-    let mut run = Run::new(role, choices >> 3);
+    let mut run = Run::new(role, choices >> 3, choices & 1 != 0);
     let mut peer = Writer::new(run.opening(), choices & 7, run.deflater(), &mut input);
     let mut sent = 0;
     while let Some(operation) = input.next() {

@@ -118,6 +118,9 @@ fn what_is_no_answer() {
     let malformed = |head: &str| matches!(check(head), Err(AnswerError::Malformed(_)));
     for head in [
         "HTTP/1.1 99 X\r\n\r\n",
+        "HTTP/1.1 101 X\nA: b\n\n",
+        "HTTP/1.1 101 X\r\n\r\nmore",
+        "HTTP/1.1 101 X\r\n",
         "HTTP/1.1 099 X\r\n\r\n",
         "HTTP/1.1 600 X\r\n\r\n",
         "HTTP/1.1 1001 X\r\n\r\n",
@@ -131,6 +134,7 @@ fn what_is_no_answer() {
     }
     assert_eq!(check("HTTP/1.1\r\n\r\n"), Err(AnswerError::HttpVersion));
     assert_eq!(check("HTTP/2 101 X\r\n\r\n"), Err(AnswerError::HttpVersion));
+    assert!(Answer::parse(b"HTTP/1.1 101 X\r\nA: b\r\n\r\n", usize::MAX).is_ok(), "as many as there can be");
     let many = format!("HTTP/1.1 101 X\r\n{}\r\n", "A: b\r\n".repeat(11));
     assert_eq!(check(&many), Err(AnswerError::TooManyHeaders { limit: 10 }));
 }

@@ -189,10 +189,7 @@ mod tests {
     fn nothing_secret_is_shown() {
         let head = "HTTP/1.1 401 X\r\nSet-Cookie: secret\r\nWWW-Authenticate: Digest nonce=secret\r\n\r\n";
         let answer = Answer::parse(head.as_bytes(), 10).unwrap();
-        assert_eq!(
-            format!("{answer:?}"),
-            r#"Answer { status: 401, headers: ["Set-Cookie", "WWW-Authenticate"], .. }"#
-        );
+        assert_eq!(format!("{answer:?}"), r#"Answer { status: 401, headers: ["Set-Cookie", "WWW-Authenticate"], .. }"#);
         let mut refusing = Refusing::new(&answer, 100);
         refusing.read(&mut Input::new(&mut b"a secret".to_owned()));
         let error = AnswerError::refused(refusing.refusal);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use switchboard::{CloseReason, Closing, Failure, TimerId};
 
-use crate::{CloseCode, Closed, Handler, Message, Peer};
+use crate::{Begin, CloseCode, Closed, Delivery, Handler, Message, Peer};
 
 /// The first byte of a binary message that has the application do something else than to repeat it: answer at length,
 /// repeat it and pause, fail, close.
@@ -25,6 +25,10 @@ pub(super) const CLOSED_BY_HANDLER: u16 = 4000;
 /// What the application saw.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// It is to take messages in pieces, and repeat them so.
+    pub(super) streams: Cell<bool>,
+    /// The first byte of the message that is arriving in pieces.
+    pub(super) first: Cell<Option<u8>>,
     /// It is to pause as soon as it is open.
     pub(super) pauses_first: Cell<bool>,
     pub(super) opened: Cell<bool>,
@@ -76,6 +80,35 @@ impl Handler for Echo {
                 peer.send(message);
             }
             message => peer.send(message),
+        }
+        Ok(())
+    }
+
+    fn on_begin(&mut self, _: &mut Peer<'_, '_>, _: &Begin) -> Result<Delivery, Failure> {
+        self.check();
+        assert!(!self.0.paused.get() && self.0.first.get().is_none());
+        Ok(if self.0.streams.get() { Delivery::Pieces } else { Delivery::Whole })
+    }
+
+    fn on_piece(&mut self, peer: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
+        self.check();
+        assert!(self.0.streams.get() && !self.0.paused.get(), "a piece while reading is paused");
+        let bytes = piece.as_bytes();
+        assert!(last || !bytes.is_empty());
+        let is_text = matches!(piece, Message::Text(_));
+        let first = self.0.first.get().or(bytes.first().copied().filter(|_| !is_text));
+        self.0.first.set(first.filter(|_| !last));
+        match first {
+            Some(FAIL) if last => return Err(Failure::caller("told to")),
+            Some(CLOSE) if last => return peer.close(CloseCode(CLOSED_BY_HANDLER), ""),
+            Some(LOUD) if last => peer.binary(&LOUD_ANSWER),
+            Some(LOUD) => {}
+            _ => {
+                if first == Some(PAUSE) {
+                    self.pause(peer);
+                }
+                peer.send_piece(piece, last)?;
+            }
         }
         Ok(())
     }

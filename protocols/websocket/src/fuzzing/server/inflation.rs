@@ -29,7 +29,10 @@ pub(super) enum Inflated {
     Plain(Vec<u8>),
     Bad,
     /// Too long; and if all of it comes at once, something bad may show first.
-    Long { may_be_bad: bool, beginning: Vec<u8> },
+    Long {
+        may_be_bad: bool,
+        beginning: Vec<u8>,
+    },
 }
 
 impl Inflation {
@@ -60,8 +63,6 @@ impl Inflation {
         let is_whole = payload.is_empty() || end.is_after_final();
         let is_good = is_whole || (!tail.is_bad() && behind.len() == plain.len());
         let at_boundary = is_whole || tail.is_boundary();
-        // See `Inflater::history`: who begins to have last blocks later does not refer back behind them.
-        self.is_lost |= start > 0 && end.has_final();
         if !is_good || (self.forgets && !at_boundary) {
             return Inflated::Bad;
         }

@@ -87,6 +87,7 @@ impl Model {
             }
         }
         while self.stage == Stage::Open && !self.is_lost && self.frame() {}
+        while matches!(self.stage, Stage::Closing(_)) && !self.is_lost && self.dropped() {}
     }
 
     /// It closes by itself.
@@ -179,13 +180,34 @@ impl Model {
         goes_on
     }
 
+    /// Reads one frame behind its own close frame; false if it is not whole, or the last.
+    fn dropped(&mut self) -> bool {
+        let compression = self.inflation.is_some();
+        let receiver = Receiver { role: self.role, in_message: self.message.is_some(), compression };
+        let Naive::Header(header, start) = naive::header(&self.unread, receiver) else { return false };
+        let length = usize::try_from(header.payload).unwrap_or(usize::MAX);
+        let end = start.saturating_add(length);
+        if end > self.unread.len() || header.opcode == OpCode::Close {
+            return false; // it stays at the close frame for good
+        }
+        let key = header.mask.unwrap_or_default();
+        let frame = self.unread.drain(..end).skip(start);
+        let plain: Vec<u8> = frame.zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        match header.opcode {
+            OpCode::Ping => self.expected.push_back((OpCode::Pong, plain)),
+            OpCode::Pong => {}
+            _ => self.message = (!header.fin).then(Assembly::default),
+        }
+        true
+    }
+
     fn control(&mut self, opcode: OpCode, payload: &[u8]) -> bool {
         match opcode {
             OpCode::Ping => self.expected.push_back((OpCode::Pong, payload.to_vec())),
             OpCode::Pong => {}
             _ => match naive::close(payload) {
                 Ok((code, _)) => {
-                    self.expected.push_back((OpCode::Close, payload.iter().copied().take(2).collect()));
+                    self.expected.push_back((OpCode::Close, payload.to_vec()));
                     self.stage = Stage::ClosedByPeer(code);
                 }
                 Err(code) => return self.fail(code),

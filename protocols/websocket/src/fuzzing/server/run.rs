@@ -11,10 +11,9 @@ use switchboard_heartbeat::Config as Heartbeat;
 use super::echo::{Echo, FAIL, PAUSE_TIME, Seen};
 use super::inflation::Returned;
 use super::model::{Frame, Model, Stage};
-use super::writer::UPGRADE;
-use crate::deflate::{Compression, Deflater, Inflater, Memory, Offer, WindowBits};
+use super::opening::{answer, compression, request};
+use crate::deflate::{Compression, Deflater, Inflater, Memory, WindowBits};
 use crate::frame::{Header, OpCode, Receiver, Role};
-use crate::fuzzing::handshake::accept;
 use crate::fuzzing::naive::{self, Naive};
 use crate::{CloseCode, Connect, Post, Settings, WebSocket};
 
@@ -36,11 +35,15 @@ pub(super) struct Run {
     opening: Vec<u8>,
     /// What it has sent, from the beginning of what has not been checked.
     sent: Vec<u8>,
+    /// The beginning of a message that it sends in pieces.
+    begun: Option<(Header, Vec<u8>)>,
     switched: bool,
     /// The peer takes only so much at present.
     limited: bool,
     /// What waits in the server when it is cut short is lost: what it has sent is only the beginning of what it should.
     loose: bool,
+    /// It has sent a close frame that the model does not know of.
+    said_goodbye: bool,
     reset: bool,
     finished: bool,
     /// The time that has passed in steps of milliseconds.
@@ -52,11 +55,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(role: Role, choices: u8) -> Self {
+    pub(super) fn new(role: Role, choices: u8, streams: bool) -> Self {
         let heartbeat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(45)).ok();
         let settings = Settings {
             max_message: MAX_MESSAGE,
             max_fragments: 8,
+            max_streamed: MAX_MESSAGE as u64,
+            max_streamed_fragments: 8,
             max_handshake: 1000,
             max_refusal: 100,
             heartbeat: heartbeat.filter(|_| choices & 1 != 0),
@@ -75,6 +80,7 @@ impl Run {
         };
         let (seen, settings) = (Rc::<Seen>::default(), Rc::new(settings));
         seen.pauses_first.set(choices & 2 != 0);
+        seen.streams.set(streams);
         let mut model = Model::new(role, (*settings).clone());
         let echo = Echo(Rc::clone(&seen));
         let (harness, opening) = match (role, Connect::to("ws://a/")) {
@@ -97,9 +103,11 @@ impl Run {
             seen,
             settings,
             sent: Vec::new(),
+            begun: None,
             switched: role == Role::Client,
             limited: false,
             loose: false,
+            said_goodbye: false,
             reset: false,
             finished: false,
             moments: Duration::ZERO,
@@ -235,7 +243,9 @@ impl Run {
         self.sent.extend(self.harness.take_sent());
         let held = self.harness.core().held_bytes();
         let decompressor = if self.settings.compression.is_some() { Inflater::MOST_MEMORY } else { 0 };
-        let most = MOST_HELD + 50 * self.posts.len() + self.own() + decompressor;
+        let streams = self.settings.compression.is_some() && self.seen.streams.get();
+        let compressor = if streams { Deflater::memory(WindowBits::MAX) } else { 0 };
+        let most = MOST_HELD + 50 * self.posts.len() + self.own() + decompressor + compressor;
         assert!(held <= most, "{held} bytes are held");
         if !self.switched && !self.answer() {
             return;
@@ -248,8 +258,8 @@ impl Run {
         }
         if self.is_prompt() {
             assert_eq!(self.model.expected, [], "these are missing, at {:?}", self.model.stage);
-            // Those that waited for room may find that the peer has half-closed meanwhile.
-            let posts_are_due = self.model.stage == Stage::Open && !self.finished;
+            // Those that waited for room may find that the peer has half-closed meanwhile. None comes within an echo.
+            let posts_are_due = self.model.stage == Stage::Open && !self.finished && self.begun.is_none();
             assert!(self.posts.is_empty() || !posts_are_due, "missing: {:?}", self.posts);
             let held = self.harness.core().held_bytes();
             assert!(held <= self.own() || !self.model.holds_nothing(), "{held} bytes are held for nothing");
@@ -275,13 +285,16 @@ impl Run {
     /// Compares a frame with what should come: the next echo or pong, a post, a ping of the heartbeat; where the
     /// connection was cut short, a close frame instead.
     fn check_frame(&mut self, frame: Frame) {
+        if self.said_goodbye {
+            return assert_eq!(frame.0, OpCode::Pong, "behind the close frame");
+        }
         let expected = self.model.expected.front();
         if expected.is_some_and(|expected| agree(expected, &frame)) {
             self.model.expected.pop_front();
         } else if self.posts.front() == Some(&frame) {
             self.posts.pop_front();
         } else if frame.0 == OpCode::Close && self.loose {
-            assert_eq!(self.next_frame(), None, "behind the close frame");
+            self.said_goodbye = true;
             self.model.expected.clear();
         } else {
             let beat = frame.0 == OpCode::Ping && frame.1.starts_with(b"beat") && self.settings.heartbeat.is_some();
@@ -316,29 +329,43 @@ impl Run {
         self.switched
     }
 
-    /// Takes the next whole frame of what was sent.
+    /// Takes the next whole message, or control frame, of what was sent.
     fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let (header, payload) = self.next_fragment()?;
+            if header.opcode.is_control() {
+                return Some((header.opcode, payload));
+            }
+            let (first, mut message) = self.begun.take().unwrap_or((header, Vec::new()));
+            message.extend(payload);
+            if header.fin {
+                return Some((first.opcode, self.inflated(first.compressed, !first.fin, message)));
+            }
+            self.begun = Some((first, message));
+        }
+    }
+
+    fn next_fragment(&mut self) -> Option<(Header, Vec<u8>)> {
         let role = if self.model.role == Role::Client { Role::Server } else { Role::Client };
         let compression = self.model.inflation.is_some();
-        let receiver = Receiver { role, in_message: false, compression };
-        let (Header { fin, compressed, opcode, payload, mask }, start) = match naive::header(&self.sent, receiver) {
+        let receiver = Receiver { role, in_message: self.begun.is_some(), compression };
+        let (header, start) = match naive::header(&self.sent, receiver) {
             Naive::Header(header, start) => (header, start),
             Naive::Short => return None,
             Naive::Bad => panic!("no frame: {}", self.sent.escape_ascii()),
         };
-        assert!(fin, "nothing is sent in fragments");
-        let end = start + usize::try_from(payload).expect("a length that fits");
+        assert!(header.fin || self.seen.streams.get(), "nothing is sent in fragments");
+        let end = start + usize::try_from(header.payload).expect("a length that fits");
         if end > self.sent.len() {
             return None;
         }
-        let key = mask.unwrap_or_default();
+        let key = header.mask.unwrap_or_default();
         let payload = self.sent.drain(..end).skip(start).zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key);
-        let payload = payload.collect();
-        Some((opcode, if opcode.is_control() { payload } else { self.inflated(compressed, payload) }))
+        Some((header, payload.collect()))
     }
 
-    /// What a message that was sent says.
-    fn inflated(&mut self, compressed: bool, payload: Vec<u8>) -> Vec<u8> {
+    /// What a message that was sent, in one frame or in pieces, says.
+    fn inflated(&mut self, compressed: bool, in_pieces: bool, payload: Vec<u8>) -> Vec<u8> {
         let (Some(inflation), Some(wishes)) = (&self.model.inflation, &self.settings.compression) else {
             return payload;
         };
@@ -351,7 +378,7 @@ impl Run {
             return payload;
         }
         let plain = returned.read(&payload);
-        assert!(plain.len() >= wishes.threshold, "compressed below the threshold");
+        assert!(in_pieces || plain.len() >= wishes.threshold, "compressed below the threshold");
         plain
     }
 
@@ -403,35 +430,6 @@ impl Run {
     }
 }
 
-/// One of four ways to compress.
-fn compression(choices: u8) -> Compression {
-    let memory = if choices & 8 == 0 { Memory::Shared } else { Memory::Dedicated };
-    let threshold = if choices & 16 == 0 { 0 } else { 100 };
-    Compression { compressor: memory, decompressor: memory, threshold, ..Compression::default() }
-}
-
-/// What a client begins with, which knows how to compress if the server does.
-fn request(compression: Option<&Compression>) -> Vec<u8> {
-    let end = UPGRADE.len() - 2;
-    let offer = compression.map_or("", |_| "Sec-WebSocket-Extensions: permessage-deflate\r\n");
-    [&UPGRADE[..end], offer.as_bytes(), b"\r\n"].concat()
-}
-
-/// The accept value, and the answer, that a client's request asks for.
-fn answer(request: &[u8], compression: Option<&Compression>) -> (String, Vec<u8>) {
-    let request = String::from_utf8_lossy(request);
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
-    let accept = accept(key.as_bytes());
-    let agreed = compression.map_or(String::new(), |wishes| {
-        format!("Sec-WebSocket-Extensions: {}\r\n", Offer::new(wishes).answer(wishes))
-    });
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{agreed}\r\n"
-    );
-    (accept, answer.into_bytes())
-}
-
 /// Whether a frame is the expected one. A close frame has a reason on top, in words.
 fn agree(expected: &Frame, frame: &Frame) -> bool {
     if frame.0 != OpCode::Close {
@@ -440,6 +438,7 @@ fn agree(expected: &Frame, frame: &Frame) -> bool {
     let reason = frame.1.get(2..).unwrap_or_default();
     expected.0 == OpCode::Close
         && frame.1.len() <= 125
-        && frame.1[..frame.1.len().min(2)] == expected.1
+        && frame.1.starts_with(&expected.1)
+        && (frame.1.is_empty() || !expected.1.is_empty())
         && std::str::from_utf8(reason).is_ok()
 }

@@ -4,10 +4,6 @@ use super::echo::{CLOSE, FAIL, LOUD, PAUSE};
 use crate::deflate::Deflater;
 use crate::fuzzing::octets::Octets;
 
-/// What a client begins with.
-pub(super) const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
 /// A text that has characters of every length, to be cut anywhere.
 const TEXT: &str = "a\u{e9}\u{20ac}\u{1f980}z";
 
@@ -36,12 +32,7 @@ struct Begun {
 
 impl Writer {
     /// Begins with this head (a client's request, a server's answer), or (6) with it damaged, or (7) without.
-    pub(super) fn new(
-        head: &[u8],
-        opening: u8,
-        deflater: Option<(Deflater, bool)>,
-        input: &mut Octets<'_>,
-    ) -> Self {
+    pub(super) fn new(head: &[u8], opening: u8, deflater: Option<(Deflater, bool)>, input: &mut Octets<'_>) -> Self {
         let masks = head.starts_with(b"GET ");
         let mut writer = Self { bytes: Vec::new(), masks, written: 0, message: None, frames: 0, deflater };
         if opening < 7 {
