@@ -33,7 +33,7 @@
 //! What a message inflates to is given out in pieces of at most [`PIECE`] bytes, so that whoever takes them can stop at
 //! any limit: a bomb never gets its memory, and eight at once stay within the loop's.
 //!
-//! What is left of JSON records, no two alike, and the microseconds that a server's core (2.x GHz) needed to compress
+//! What is left of JSON records, no two alike, and the microseconds of one core of a loaded server that it took to compress
 //! them:
 //!
 //! | bytes of a message | level 1 | level 3 | level 6 | level 9 | level 6, dedicated |

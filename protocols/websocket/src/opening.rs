@@ -6,7 +6,7 @@ use switchboard::{Context, Failure, Input, Message, Protocol};
 
 use crate::deflate::{self, Parameters};
 use crate::handshake::{self, Accept, AcceptKey, Answer, HandshakeError, InvalidAnswer, Request, Response};
-use crate::state::Phase;
+use crate::state::{Phase, State};
 use crate::{Handler, Peer, Settings, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
@@ -64,15 +64,13 @@ impl<H: Handler> WebSocket<H> {
         key: AcceptKey,
     ) -> Result<Vec<Message>, Failure> {
         let Phase::Opening(opening) = &mut self.state.phase else { return Ok(Vec::new()) }; // cut off by the handler
-        let posts = std::mem::take(&mut opening.posts);
         let Some(out) = cx.send_buffer() else { return Ok(Vec::new()) };
-        match accept.write(request, key, out) {
-            Ok(()) => {
-                self.state.phase = Phase::Open;
-                self.state.begin_compression(accept.compression);
-            }
-            Err(error) => return Err(self.misanswered(cx, error, request)),
+        if let Err(error) = accept.write(request, key, out) {
+            return Err(self.misanswered(cx, error, request));
         }
+        let posts = std::mem::take(&mut opening.posts);
+        self.state.phase = Phase::Open;
+        self.state.begin_compression(accept.compression);
         Ok(posts)
     }
 
@@ -125,7 +123,7 @@ impl<H: Handler> WebSocket<H> {
         match response.write(request.method(), out) {
             Ok(body) => {
                 cx.send_shared(body);
-                self.state.phase = Phase::Answered;
+                self.state.give_up_opening();
                 cx.close();
                 Ok(())
             }
@@ -153,10 +151,19 @@ impl<H: Handler> WebSocket<H> {
     }
 
     fn respond(&mut self, cx: &mut Context<'_>, response: Response, method: &str) {
-        self.state.phase = Phase::Answered;
+        self.state.give_up_opening();
         if let Some(out) = cx.send_buffer() {
             let body = response.write_unchecked(method, out);
             cx.send_shared(body);
+        }
+    }
+}
+
+impl State {
+    /// There will be no WebSocket: what was posted before is lost, and counted.
+    pub(crate) fn give_up_opening(&mut self) {
+        if let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Answered) {
+            self.unsent = self.unsent.saturating_add(u32::try_from(opening.posts.len()).unwrap_or(u32::MAX));
         }
     }
 }

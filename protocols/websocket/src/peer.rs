@@ -142,10 +142,13 @@ impl<'a, 'c> Peer<'a, 'c> {
         if self.is_open() {
             self.state.leave(self.cx, Phase::Closed(Box::new(Farewell::new(CloseCode::ABNORMAL, ""))));
         } else {
-            self.state.phase = match mem::replace(&mut self.state.phase, Phase::Answered) {
-                Phase::Closing(farewell) | Phase::Closed(farewell) => Phase::Closed(farewell),
-                _ => Phase::Answered,
-            };
+            match mem::replace(&mut self.state.phase, Phase::Answered) {
+                Phase::Closing(farewell) | Phase::Closed(farewell) => self.state.phase = Phase::Closed(farewell),
+                phase => {
+                    self.state.phase = phase;
+                    self.state.give_up_opening();
+                }
+            }
         }
         self.cx.abort();
     }

@@ -144,12 +144,6 @@ impl State {
         matches!(self.phase, Phase::Open | Phase::Sending(_))
     }
 
-    /// Whether an open WebSocket is open no more.
-    #[cold]
-    pub(crate) fn has_ended(&self) -> bool {
-        !self.is_open()
-    }
-
     /// The WebSocket stands, with this agreed on.
     pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
         let agreed = agreed.zip(self.settings.compression.as_ref());

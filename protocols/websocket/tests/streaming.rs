@@ -3,19 +3,14 @@
 
 mod common;
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use common::pieces::*;
 use fastrand::Rng;
-use switchboard::testkit::{Harness, Script, check_conformance, note};
+use switchboard::testkit::Harness;
 use switchboard::{Failure, Limits};
 use switchboard_websocket::deflate::{Deflater, WindowBits};
 use switchboard_websocket::error::{MessageLimit, UsageError};
 use switchboard_websocket::frame::{OpCode, Role};
 use switchboard_websocket::{Begin, Delivery, Handler, Message, Peer, Settings, WebSocket};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn text(piece: &str, last: bool) -> Told {
     Told::TextPiece(piece.to_owned(), last)
@@ -132,156 +127,6 @@ fn compressed_messages_in_pieces() {
     }
 }
 
-/// The bytes of a conversation, and what the handler is told of it, pieces joined.
-struct Conversation {
-    bytes: Vec<u8>,
-    expected: Vec<Told>,
-}
-
-impl Conversation {
-    fn new(random: &mut Rng, role: Role, compression: bool) -> Self {
-        let mut conversation = Self { bytes: Vec::new(), expected: Vec::new() };
-        for _ in 0..random.usize(1..8) {
-            let compressed = compression && random.bool();
-            conversation.message(random, role, compressed);
-        }
-        conversation
-    }
-
-    fn message(&mut self, random: &mut Rng, role: Role, compressed: bool) {
-        let is_text = random.bool();
-        let length = if random.u8(..) < 200 { random.usize(..40) } else { random.usize(..3_000) };
-        let words: String = (0..length).map(|_| random.choice(['a', 'é', '€', '🦀']).unwrap()).collect();
-        let payload = if compressed { deflated(&words) } else { words.clone().into_bytes() };
-        let (mut rest, mut opcode) = (&payload[..], if is_text { OpCode::Text } else { OpCode::Binary });
-        let mut pongs = Vec::new();
-        loop {
-            let (part, after) = rest.split_at(if random.bool() { rest.len() } else { random.usize(..=rest.len()) });
-            let fin = after.is_empty() && random.bool();
-            self.bytes.extend(frame(role, fin, compressed && opcode != OpCode::Continuation, opcode, part));
-            (rest, opcode) = (after, OpCode::Continuation);
-            if fin {
-                break;
-            }
-            if random.u8(..) < 30 {
-                let payload = vec![random.u8(..); random.usize(..125)];
-                self.bytes.extend(frame(role, true, false, OpCode::Pong, &payload));
-                pongs.push(Told::Pong(payload));
-            }
-        }
-        self.expected.push(if is_text { Told::Text(words) } else { Told::Binary(words.into_bytes()) });
-        self.expected.extend(pongs);
-    }
-}
-
-/// Joins the pieces of each message where its first one came, and checks that they follow each other as they must.
-fn joined(told: Vec<Told>) -> Vec<Told> {
-    let (mut joined, mut open): (Vec<Told>, Option<usize>) = (Vec::new(), None);
-    let mut begun = false;
-    for told in told {
-        let (message, last) = match told {
-            Told::Begin(_) => {
-                assert!(!begun && open.is_none(), "a message begins within another");
-                begun = true;
-                joined.push(told);
-                continue;
-            }
-            Told::TextPiece(text, last) => (Told::Text(text), last),
-            Told::BinaryPiece(bytes, last) => (Told::Binary(bytes), last),
-            other => {
-                assert!(!begun || matches!(other, Told::Pong(_)), "{other:?} within a message");
-                joined.push(other);
-                continue;
-            }
-        };
-        assert!(begun, "a piece without a beginning");
-        match (open.map(|index| &mut joined[index]), message) {
-            (None, message) => {
-                let index = joined.iter().rposition(|told| matches!(told, Told::Begin(_))).unwrap();
-                joined[index] = message;
-                open = Some(index);
-            }
-            (Some(Told::Text(text)), Told::Text(more)) => text.push_str(&more),
-            (Some(Told::Binary(bytes)), Told::Binary(more)) => bytes.extend(more),
-            (Some(one), other) => panic!("{other:?} within {one:?}"),
-        }
-        if last {
-            (begun, open) = (false, None);
-        }
-    }
-    joined
-}
-
-#[test]
-fn any_chunking_gives_the_same() {
-    for seed in 0..400 {
-        let mut random = Rng::with_seed(seed);
-        let role = ROLES[random.usize(..2)];
-        let compression = [None, Some(SHARED)][random.usize(..2)];
-        let conversation = Conversation::new(&mut random, role, compression.is_some());
-        for _ in 0..3 {
-            let limits = Limits { read_budget: random.usize(1..5_000), ..Limits::default() };
-            let mut link = Link::open_with(role, Pieces::default(), settings(compression), limits);
-            let (longest, mut rest) = (random.choice([1, 9, 1000, 100_000]).unwrap(), &conversation.bytes[..]);
-            while !rest.is_empty() {
-                link.app.on_piece.set(if random.u8(..) < 100 { Does::Pauses } else { Does::Nothing });
-                let (chunk, after) = rest.split_at(random.usize(1..=longest).min(rest.len()));
-                link.feed(chunk);
-                if random.bool() {
-                    link.resume();
-                }
-                rest = after;
-            }
-            link.app.on_piece.set(Does::Nothing);
-            link.resume();
-            assert!(joined(link.app.take()) == conversation.expected, "seed {seed}");
-            assert_eq!(link.held(), 0, "seed {seed}");
-            link.feed(link.close_frame(1000));
-            link.harness.eof();
-            assert_eq!(link.app.take(), [Told::Closed("1000 by peer, clean, 0 unsent".to_owned())], "seed {seed}");
-        }
-    }
-}
-
-/// Takes everything in pieces, and notes each message when it has ended.
-#[derive(Default)]
-struct Noting(Vec<u8>);
-
-impl Handler for Noting {
-    fn on_begin(&mut self, _: &mut Peer<'_, '_>, _: &Begin) -> Result<Delivery, Failure> {
-        Ok(Delivery::Pieces)
-    }
-
-    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
-        self.on_piece(peer, message, true)
-    }
-
-    fn on_piece(&mut self, _: &mut Peer<'_, '_>, piece: Message<'_>, last: bool) -> Result<(), Failure> {
-        self.0.extend(piece.as_bytes());
-        if last {
-            note(self.0.escape_ascii());
-            self.0.clear();
-        }
-        Ok(())
-    }
-}
-
-/// Under every way in which a conversation can reach it.
-#[test]
-fn conformance() {
-    let small =
-        || WebSocket::with_settings(Noting::default(), &Rc::new(Settings { max_message: 64 << 10, ..settings(None) }));
-    let frames = [
-        frame(Role::Server, false, false, OpCode::Text, "é".as_bytes()),
-        frame(Role::Server, true, false, OpCode::Ping, b"?"),
-        frame(Role::Server, true, false, OpCode::Continuation, "ü".as_bytes()),
-        frame(Role::Server, false, false, OpCode::Binary, b""),
-        frame(Role::Server, true, false, OpCode::Continuation, b"\xff"),
-        frame(Role::Server, true, false, OpCode::Close, &common::close_payload(1000, "")),
-    ];
-    println!("{}", check_conformance(small, &Script::new().send(common::UPGRADE).send(frames.concat())));
-}
-
 /// A read that inflates to a megabyte is given out in portions; the handler stops it wherever it likes.
 #[test]
 fn pausing_within_a_message() {
@@ -368,74 +213,6 @@ fn who_does_not_take_the_answers_is_not_asked_for_more() {
         };
         assert!(echo == message);
         assert_eq!(link.held(), 0);
-    }
-}
-
-#[test]
-fn ending_within_a_message() {
-    for role in ROLES {
-        for compressed in [false, true] {
-            let payload = if compressed { deflated([7; 50_000]) } else { vec![7; 50_000] };
-            let (first, rest) = payload.split_at(payload.len() / 2);
-            let first = frame(role, false, compressed, OpCode::Binary, first);
-            let rest = frame(role, true, false, OpCode::Continuation, rest);
-            for (does, ends) in [
-                (Does::Closes, "1000 by us, clean, 0 unsent"),
-                (Does::Fails, "1011 by us, unclean, 0 unsent"),
-                (Does::Aborts, "1006 by us, unclean, 0 unsent"),
-            ] {
-                for at_beginning in [false, true] {
-                    let mut link = Link::open(role, Some(SHARED));
-                    if at_beginning {
-                        link.app.on_begin.set(does)
-                    } else {
-                        link.app.on_piece.set(does)
-                    }
-                    let behind = [link.frame(true, OpCode::Text, "dropped"), link.close_frame(1000)].concat();
-                    link.feed([&first[..], &rest, &behind].concat());
-                    let told = link.app.take();
-                    assert_eq!(
-                        told.len(),
-                        if at_beginning { 1 } else { 2 } + usize::from(role == Role::Server || does != Does::Closes)
-                    );
-                    link.harness.eof();
-                    let told = [told, link.app.take()].concat();
-                    assert_eq!(told.last(), Some(&Told::Closed(ends.to_owned())), "{does:?} {at_beginning}");
-                    link.assert_gone();
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_message_that_breaks_off_has_no_last_piece() {
-    for role in ROLES {
-        for compressed in [false, true] {
-            for how in 0..3 {
-                let mut link = Link::open(role, Some(SHARED));
-                let payload = if compressed { deflated("begun, and no more") } else { b"begun, and no more".to_vec() };
-                link.feed(frame(role, false, compressed, OpCode::Text, &payload));
-                assert_eq!(link.app.take_joined()[1..], [text("begun, and no more", false)]);
-                let ends = match how {
-                    0 => {
-                        link.harness.eof();
-                        "1006 by us, unclean, 0 unsent"
-                    }
-                    1 => {
-                        link.harness.reset();
-                        "1006 by us, unclean, 0 unsent"
-                    }
-                    _ => {
-                        link.feed(link.close_frame(1001));
-                        link.harness.eof();
-                        "1001 by peer, clean, 0 unsent"
-                    }
-                };
-                assert_eq!(link.app.take(), [Told::Closed(ends.to_owned())]);
-                link.assert_gone();
-            }
-        }
     }
 }
 
@@ -557,57 +334,4 @@ fn a_compressed_message_that_is_broken() {
         link.feed(frame(role, true, true, OpCode::Text, &[0xff; 100]));
         assert_eq!(link.sent()[0].1[..2], 1007_u16.to_be_bytes());
     }
-}
-
-/// A message that is put together has its time; whoever takes pieces has timers of their own.
-#[test]
-fn a_message_that_never_ends() {
-    for compressed in [false, true] {
-        let app = Pieces { whole: true, ..Pieces::default() };
-        let mut link = Link::open_with(Role::Server, app, settings(Some(SHARED)), Limits::default());
-        let payload = if compressed { deflated([7; 1000]) } else { vec![7; 1000] };
-        let message = frame(Role::Server, true, compressed, OpCode::Binary, &payload);
-        link.feed(&message[..message.len() - 3]);
-        link.harness.advance(299 * SECOND);
-        link.feed(&message[message.len() - 3..message.len() - 2]);
-        assert!(link.harness.is_open());
-        link.harness.advance(2 * SECOND);
-        assert_eq!(link.error(), MessageLimit::Timeout(300 * SECOND).to_string());
-        assert_eq!(link.sent()[0].1[..2], 1008_u16.to_be_bytes());
-        link.harness.eof();
-        link.assert_gone();
-    }
-    // One that ends takes its timer with it, however it ends.
-    let app = Pieces { whole: true, ..Pieces::default() };
-    let mut link = Link::open_with(Role::Server, app, settings(None), Limits::default());
-    for _ in 0..3 {
-        link.feed(link.frame(false, OpCode::Binary, [0; 10]));
-        assert_eq!(link.harness.core().armed_timers(), 1);
-        link.feed(link.frame(true, OpCode::Continuation, [0; 10]));
-        assert_eq!(link.harness.core().armed_timers(), 0);
-        link.harness.advance(200 * SECOND);
-    }
-    link.feed(link.frame(false, OpCode::Binary, [0; 10]));
-    link.feed(link.close_frame(1000));
-    link.harness.eof();
-    link.assert_gone();
-    // In pieces it may take for ever.
-    let mut link = Link::open(Role::Server, None);
-    link.feed(link.frame(false, OpCode::Binary, [0; 10]));
-    assert_eq!(link.harness.core().armed_timers(), 0);
-}
-
-#[test]
-fn time_in_which_this_side_does_not_read_is_not_counted() {
-    let app = Pieces { whole: true, ..Pieces::default() };
-    let mut link = Link::open_with(Role::Server, app, settings(None), Limits::default());
-    link.feed(link.frame(false, OpCode::Text, "begun, "));
-    link.with_peer(|peer| peer.pause_reading());
-    link.harness.advance(1000 * SECOND);
-    assert!(link.harness.is_open());
-    link.resume();
-    link.harness.advance(200 * SECOND);
-    link.feed(link.frame(true, OpCode::Continuation, "ended"));
-    assert_eq!(link.app.take().last(), Some(&Told::Text("begun, ended".to_owned())));
-    assert_eq!(link.harness.core().armed_timers(), 0);
 }
