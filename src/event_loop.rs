@@ -231,26 +231,33 @@ impl<D: Driver> EventLoop<D> {
         let mut events = std::mem::take(&mut self.events);
         for &event in &events {
             let id = EndpointId::from_key(event.key);
-            match self.entries.get_mut(id) {
-                Some(Entry::Connection(connection)) => {
-                    let status = if connection.is_connecting() {
-                        connection.on_connecting(&mut self.core, &mut self.shop, &mut self.driver, event)
-                    } else {
-                        connection.on_event(&mut self.core, &mut self.shop, event)
-                    };
-                    if status != Status::Alive {
-                        self.remove_connection(id, status);
-                    }
-                }
-                Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
-                Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
-                Some(Entry::Listener(_)) => self.accept(id),
-                Some(Entry::Delayed(_)) => {} // the driver does not know of it
-                None => {}                    // it closed after the poll that found it ready
+            let Some(connection) = self.entries.connection_mut(id) else {
+                self.serve_other(id, event);
+                continue;
+            };
+            let status = if connection.is_connecting() {
+                connection.on_connecting(&mut self.core, &mut self.shop, &mut self.driver, event)
+            } else {
+                connection.on_event(&mut self.core, &mut self.shop, event)
+            };
+            if status != Status::Alive {
+                self.remove_connection(id, status);
             }
         }
         events.clear();
         self.events = events;
+    }
+
+    /// An event of anything but a connection.
+    #[inline(never)]
+    fn serve_other(&mut self, id: EndpointId, event: Ready) {
+        match self.entries.get_mut(id) {
+            Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
+            Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
+            Some(Entry::Listener(_)) => self.accept(id),
+            Some(Entry::Connection(_) | Entry::Delayed(_)) => {} // served, and unknown to the driver
+            None => {}                                           // it closed after the poll that found it ready
+        }
     }
 
     /// Step 5.
@@ -312,7 +319,7 @@ impl<D: Driver> EventLoop<D> {
         id: EndpointId,
         f: impl FnOnce(&mut Connection<D::Stream>, &mut Core, &mut Workshop) -> Status,
     ) {
-        if let Some(Entry::Connection(connection)) = self.entries.get_mut(id) {
+        if let Some(connection) = self.entries.connection_mut(id) {
             let status = f(connection, &mut self.core, &mut self.shop);
             if status != Status::Alive {
                 self.remove_connection(id, status);

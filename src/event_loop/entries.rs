@@ -53,6 +53,15 @@ impl<D: Driver> Entries<D> {
         self.slots.get_mut(id.index())?.as_mut().filter(|entry| entry.id() == id)
     }
 
+    /// The connection of this id: what nearly everything is about.
+    #[inline]
+    pub(super) fn connection_mut(&mut self, id: EndpointId) -> Option<&mut Connection<D::Stream>> {
+        match self.slots.get_mut(id.index()) {
+            Some(Some(Entry::Connection(connection))) if connection.link.id == id => Some(connection),
+            _ => None,
+        }
+    }
+
     pub(super) fn insert(&mut self, id: EndpointId, entry: Entry<D>) {
         if id.index() >= self.slots.len() {
             self.slots.resize_with(id.index() + 1, || None);

@@ -4,12 +4,13 @@ mod common;
 
 use std::time::Duration;
 
+use common::server::{Asking, Server};
 use common::*;
 use switchboard::{Blame, Limits};
 use switchboard_websocket::error::UsageError;
 use switchboard_websocket::frame::OpCode;
 use switchboard_websocket::handshake::{HandshakeError, InvalidAnswer};
-use switchboard_websocket::{Settings, WebSocket, message_fn};
+use switchboard_websocket::{Post, Settings, WebSocket, message_fn};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -273,4 +274,34 @@ fn what_stands_behind_the_byte_that_is_refused_changes_nothing() {
     let answer = whole.sent_text();
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("(RFC 9112)\n"), "{answer:?}");
     assert_eq!(parts.sent_text(), answer);
+}
+
+/// What is posted early waits for the WebSocket: where there will be none, it is lost, and counted.
+#[test]
+fn what_was_posted_before_a_no_is_counted() {
+    for request in [
+        UPGRADE.replace("/chat", "/forbidden"),
+        UPGRADE.replace("/chat?room=1", "/injected"),
+        UPGRADE.replace("/chat?room=1", "/abort"),
+        UPGRADE.replace("Version: 13", "Version: 7"),
+        get("/"),
+        get("/injected"),
+        "GET / HTTP/1.1\n".to_owned(),
+    ] {
+        let mut client = Client::connected();
+        client.harness.post(Post::Text("early".into())).expect("a place in the mailbox");
+        client.harness.settle();
+        client.feed(&request);
+        client.harness.eof();
+        assert!(!client.harness.is_open());
+        assert_eq!(client.harness.core().counters().messages_undelivered, 1, "{request}");
+    }
+    let mut server = Server::asked();
+    server.harness.post(Post::Text("early".into())).expect("a place in the mailbox");
+    server.harness.settle();
+    let id = server.harness.id();
+    server.harness.event_loop().with_protocol(id, |socket: &mut WebSocket<Asking>, cx| socket.parts(cx).1.abort());
+    server.harness.settle();
+    assert_eq!(server.take_log().len(), 1, "it has failed");
+    assert_eq!(server.harness.core().counters().messages_undelivered, 1);
 }
