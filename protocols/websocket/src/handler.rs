@@ -12,7 +12,7 @@ use crate::{Begin, Delivery, Message, Peer};
 /// The order of calls on a server: [`on_handshake`](Self::on_handshake) or [`on_http`](Self::on_http), once; if the
 /// handshake was accepted, `on_open`, then any of the others, then `on_close`, exactly once, last. On a client:
 /// [`on_accepted`](Self::on_accepted), `on_open`, and the same from there; or [`on_failed`](Self::on_failed) and nothing
-/// else. After [`Peer::close`] nothing but `on_close` (and timers of its own, until the peer has answered) follows.
+/// else. After [`Peer::close`] nothing but `on_close` (and timers of its own, while the connection lasts) follows.
 ///
 /// A callback that fails ends the connection: the peer gets close code 1011, and the error is the cause that
 /// `on_close` is told.

@@ -110,7 +110,7 @@ impl<'a, 'c> Peer<'a, 'c> {
     /// Whether a message has begun to be [sent in pieces](Self::send_piece), and not ended.
     #[must_use]
     pub fn is_sending(&self) -> bool {
-        matches!(self.state.phase, Phase::Sending(_))
+        self.state.is_sending()
     }
 
     /// Sends a ping; the peer's answer comes to [`Handler::on_pong`](crate::Handler::on_pong). The pings that keep the
@@ -129,7 +129,8 @@ impl<'a, 'c> Peer<'a, 'c> {
 
     /// Begins the closing handshake: sends a close frame with `code` ([`CloseCode::NO_STATUS`] for none) and `reason`,
     /// cut at a character's end to 123 bytes. Messages from the peer are dropped from now on, and the connection ends
-    /// when its close frame has come. Does nothing if either side has begun already.
+    /// when its close frame has come. Does nothing if either side has begun already, nor before the WebSocket stands: until
+    /// then there is [`abort`](Self::abort), and a [`Post::Close`](crate::Post::Close), which waits for it.
     ///
     /// # Errors
     /// [`UsageError::CloseCode`] for a code that may not be sent: 1006, for example, means that nothing was.

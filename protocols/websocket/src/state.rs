@@ -139,6 +139,13 @@ impl State {
         if self.is_client() { Role::Client } else { Role::Server }
     }
 
+    /// Open, with a message on its way out in pieces.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Sending(_))
+    }
+
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Sending(_))

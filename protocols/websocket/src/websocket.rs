@@ -66,7 +66,7 @@ impl<H: Handler> WebSocket<H> {
             if !self.whole_message(cx, input)? && !self.part(cx, input)? {
                 return Ok(());
             }
-            if !self.state.is_open() {
+            if !matches!(self.state.phase, Phase::Open) && !self.state.is_sending() {
                 return self.on_other_data(cx, input);
             }
             if cx.is_reading_paused() {
