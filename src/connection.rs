@@ -9,8 +9,8 @@
 //!                             on_close               EOF, or time    what still comes
 //! ```
 //!
-//! This file calls the protocol and carries out what it asked for; `reading`, `writing` and `ending`
-//! are the rest of it.
+//! This file calls the protocol and carries out what it asked for; `connecting`, `reading`, `writing`, `broken` and
+//! `ending` are the rest of it.
 
 use crate::context::Requests;
 use crate::core::SwitchTo;
@@ -21,6 +21,7 @@ use crate::tail::Tail;
 use crate::timer::LOOP_DEPTH;
 use crate::{CloseReason, Closing, Context, Core, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
 
+mod broken;
 mod connecting;
 mod ending;
 mod reading;
@@ -53,6 +54,8 @@ struct Backlog {
     then: Option<CloseReason>,
     /// Bytes discarded while output waits, or while it lingers.
     discarded: usize,
+    /// The connection broke; what had arrived before is being read.
+    broken: Option<broken::Broken>,
 }
 
 /// The loop's buffers, lent to whichever connection has its turn.
@@ -194,6 +197,11 @@ impl<S: Stream> Connection<S> {
     /// Serves what no event announces: see [`Core::ready`].
     pub(crate) fn on_ready(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::QUEUED);
+        if self.is_broken() { self.read_last_words(core, shop) } else { self.serve(core, shop) }
+    }
+
+    /// A re-offer, a drain, a read: what of it is due.
+    fn serve(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         if self.may_reoffer() {
             let status = self.settle(core, shop, Outcome::GoOn, true);
             if status != Status::Alive {

@@ -267,7 +267,7 @@ impl Core {
         self.held
     }
 
-    /// Connections that exist now, those connecting or lingering included.
+    /// Connections that exist now, those connecting, lingering or delayed included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.connections

@@ -35,6 +35,11 @@ impl<S: Stream> Connection<S> {
         if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
             return Status::Alive;
         }
+        if let Some(broken) = self.broken_reason() {
+            // A protocol's failure says more than that its last words could not be written.
+            let says_more = matches!(reason, CloseReason::Failure(_) | CloseReason::Limit(_));
+            return self.end_now(core, if says_more { reason } else { broken });
+        }
         if self.backlog_len() == 0 {
             return self.end_in_order(core, reason);
         }

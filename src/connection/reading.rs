@@ -19,9 +19,13 @@ impl<S: Stream> Connection<S> {
         }
         if ready.read_closed || ready.error {
             self.link.flags.insert(Flag::READ_CLOSED | Flag::READABLE);
-            // What arrived before a reset is still read; but where nobody reads it must be noticed.
-            if ready.error && !self.may_read() {
-                return self.on_error(core);
+            // What arrived before a reset is still read, whatever waits; but where nobody reads it must be noticed.
+            if ready.error
+                && (self.backlog_len() > 0 || !self.may_read())
+                && !self.is_broken()
+                && let Some(error) = self.take_error()
+            {
+                return if self.is_open() { self.on_broken(core, shop, error) } else { self.broke_by(core, error) };
             }
         }
         if ready.writable && self.backlog.is_some() {
@@ -190,22 +194,25 @@ impl<S: Stream> Connection<S> {
                 self.queue(core);
                 Status::Alive
             }
-            _ => self.broke_by(core, error),
+            _ => {
+                let reason = self.broken_reason().unwrap_or(CloseReason::Io { error, unsent: self.backlog_len() });
+                self.broke(core, reason)
+            }
         }
     }
 
-    /// The system says that a connection broke which nobody reads.
+    /// The error of a connection that the system says broke; `None` if that was a hint that came to nothing.
     #[cold]
-    fn on_error(&mut self, core: &mut Core) -> Status {
-        match self.stream.take_error() {
-            Ok(Some(error)) | Err(error) => self.broke_by(core, error),
-            Ok(None) => Status::Alive, // a hint that came to nothing
-        }
+    fn take_error(&mut self) -> Option<io::Error> {
+        self.stream.take_error().unwrap_or_else(Some)
     }
 
     /// The peer has half-closed.
     #[cold]
     fn reached_eof(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if let Some(reason) = self.broken_reason() {
+            return self.broke(core, reason);
+        }
         self.link.flags.remove(Flag::READABLE);
         self.link.flags.insert(Flag::EOF);
         if self.link.flags.contains(Flag::LINGERING) {

@@ -33,7 +33,7 @@ impl<S: Stream> Connection<S> {
     /// Writes a visit's output; what the system does not take waits in the connection's backlog. `answers`:
     /// it was made of input.
     pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, answers: bool) -> Result<(), CloseReason> {
-        if shop.out.is_empty() {
+        if shop.out.is_empty() || self.lose_answers(core, &mut shop.out) {
             return Ok(());
         }
         if self.backlog_len() == 0
@@ -121,7 +121,7 @@ impl<S: Stream> Connection<S> {
         if self.owes_drain(core) || self.may_reoffer() {
             self.queue(core);
         }
-        if self.backlog_len() > 0 {
+        if self.backlog_len() > 0 || self.is_broken() {
             return Status::Alive;
         }
         if !self.link.flags.contains(Flag::LINGERING)

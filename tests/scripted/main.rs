@@ -8,6 +8,7 @@ mod cipher;
 mod common;
 
 mod accepting;
+mod broken;
 mod chaos;
 mod closing;
 mod connecting;

@@ -89,8 +89,9 @@ pub trait Handler: 'static {
     /// A message begins that does not lie in one uncompressed frame in what was read: it can be put together, or be handed
     /// on in [pieces](Self::on_piece) as it arrives. By default it is put together.
     ///
-    /// Not asked for a message that lies there: it comes whole in any case, since it is all there. So whoever takes pieces
-    /// has their [`on_message`](Self::on_message) hand a whole message on to `on_piece`, as the one and last piece.
+    /// Not asked for a message that lies there, nor for an empty one: it comes whole in any case, since it is all there.
+    /// So whoever takes pieces has their [`on_message`](Self::on_message) hand a whole message on to `on_piece`, as the one
+    /// and last piece.
     ///
     /// # Errors
     /// As for [`on_open`](Self::on_open).

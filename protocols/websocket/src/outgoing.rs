@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::state::{Phase, State};
 
 /// What a message that waits takes, besides its bytes.
-const OVERHEAD: usize = 2 * size_of::<(OpCode, Shared)>();
+const OVERHEAD: usize = 2 * size_of::<(OpCode, Shared)>() + Shared::OVERHEAD;
 
 /// Where a message is that has begun to be sent in pieces, one frame each.
 #[derive(Debug)]

@@ -107,10 +107,11 @@ impl<'a, 'c> Peer<'a, 'c> {
         self.state.send_piece(self.cx, opcode, piece.as_bytes(), last)
     }
 
-    /// Whether a message has begun to be [sent in pieces](Self::send_piece), and not ended.
+    /// Whether a message has begun to be [sent in pieces](Self::send_piece), and not ended; no longer where too much waits
+    /// behind it, for which the connection is about to fail.
     #[must_use]
     pub fn is_sending(&self) -> bool {
-        self.state.is_sending()
+        self.state.is_sending() && !self.state.is_ending()
     }
 
     /// Sends a ping; the peer's answer comes to [`Handler::on_pong`](crate::Handler::on_pong). The pings that keep the
@@ -162,14 +163,16 @@ impl<'a, 'c> Peer<'a, 'c> {
 
     /// Whether there is room for more messages, or for more pieces of one. Once this has said no, stop producing: exactly
     /// one [`on_drain`](crate::Handler::on_drain), or `on_close`, will follow. Of messages that wait behind one that is
-    /// being [sent in pieces](Self::send_piece) it knows nothing: they have no room before that ends.
+    /// being [sent in pieces](Self::send_piece) it knows nothing, before they are too many: they have no room before that
+    /// ends. None after [`close`](Self::close).
     pub fn has_room(&mut self) -> bool {
-        let room = self.cx.has_room();
+        let room = self.cx.has_room() && !self.state.is_ending();
         self.state.owes_drain |= !room;
         room
     }
 
-    /// Bytes sent that the system has not taken yet, those that wait behind a message in pieces included.
+    /// Bytes sent that the system has not taken yet; with them messages that wait behind one in pieces, and what those take
+    /// besides their bytes.
     #[must_use]
     pub fn backlog(&self) -> usize {
         let waiting = if let Phase::Sending(sending) = &self.state.phase { sending.waiting() } else { 0 };

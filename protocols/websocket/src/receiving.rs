@@ -6,7 +6,7 @@ use crate::assembly::{Assembly, Refusal};
 use crate::close::CloseCode;
 use crate::error::MessageLimit;
 use crate::frame::{self, Header, OpCode, Receiver};
-use crate::{Begin, Handler, Peer, WebSocket};
+use crate::{Begin, Delivery, Handler, Peer, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
     /// Whatever is not a whole message. False if nothing can be done before more arrives.
@@ -64,8 +64,13 @@ impl<H: Handler> WebSocket<H> {
     fn begin(&mut self, cx: &mut Context<'_>, header: Header) -> Result<bool, Failure> {
         let Header { fin, compressed, opcode, payload, .. } = header;
         let begin = Begin { is_text: opcode == OpCode::Text, is_compressed: compressed, payload, fin };
-        let answer = self.handler.on_begin(&mut Peer::new(cx, &mut self.state), &begin);
-        let delivery = self.handled(cx, answer)?;
+        // Of an empty message nothing is left to come once the handler has answered, with reading paused perhaps.
+        let delivery = if fin && payload == 0 {
+            Delivery::Whole
+        } else {
+            let answer = self.handler.on_begin(&mut Peer::new(cx, &mut self.state), &begin);
+            self.handled(cx, answer)?
+        };
         if self.state.is_open() {
             let codec = self.state.codec.as_mut().filter(|_| compressed);
             let assembly = Assembly::new(opcode, delivery, codec.map(|codec| codec.begin()));

@@ -36,8 +36,9 @@ pub struct Settings {
     /// The same as `max_fragments` for those. Default 1,048,576.
     pub max_streamed_fragments: u32,
     /// How long a message that is put together may take to arrive, from when it is first waited for, or reading
-    /// [goes on](crate::Peer::resume_reading); `None` for ever. Refused with close code 1008, but not while the peer is not
-    /// read. Of a message in pieces nothing is held; its handler may set a timer of its own. Default 5 min.
+    /// [goes on](crate::Peer::resume_reading); `None` for ever. Refused with close code 1008; if the peer is not read just
+    /// then, its time begins anew. Of a message in pieces nothing is held; its handler may set a timer of its own. Default
+    /// 5 min.
     pub message_timeout: Option<Duration>,
     /// Bytes of the opening request, its empty line included, which is refused with status 431, or 414 if its first line
     /// alone has more; or, on a client, of the head of its answer. Default 16 KiB.

@@ -31,6 +31,9 @@ struct Form {
 }
 
 impl Shared {
+    /// What one takes besides its bytes.
+    pub(crate) const OVERHEAD: usize = size_of::<Payload>() + 2 * size_of::<usize>();
+
     pub(crate) fn new(plain: Bytes) -> Self {
         Self(Arc::new(Payload { plain, forms: Mutex::default() }))
     }

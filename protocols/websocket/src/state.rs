@@ -151,6 +151,15 @@ impl State {
         matches!(self.phase, Phase::Open | Phase::Sending(_))
     }
 
+    /// Nothing more can be sent, or the connection is about to fail.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(_) | Phase::Open => false,
+            Phase::Sending(sending) => sending.failure().is_some(),
+            Phase::Answered | Phase::Closing(_) | Phase::Closed(_) => true,
+        }
+    }
+
     /// The WebSocket stands, with this agreed on.
     pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
         let agreed = agreed.zip(self.settings.compression.as_ref());

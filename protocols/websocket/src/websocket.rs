@@ -295,6 +295,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
                     return self.handled(cx, handled);
                 }
             },
+            Phase::Opening(_) => self.state.count_unsent(),
             // A second close is no loss.
             _ if matches!(message.downcast(), Ok(Post::Close(..))) => {}
             _ => self.state.count_unsent(),

@@ -309,3 +309,17 @@ fn closing_reads_again() {
     assert_eq!(client.frames(), [close_frame(1000, "")]);
     assert_eq!(client.take_log(), [r#"close 1000 "" by us, clean"#]);
 }
+
+/// A peer that has enough says so and closes, with messages to it unread: its system makes a reset of that.
+#[test]
+fn the_last_words_of_a_peer_that_is_sent_too_much_are_heard() {
+    let mut client = Client::open();
+    client.harness.set_window(0);
+    client.feed(binary(vec![1; 1 << 20])); // the echo waits, and with it what comes behind
+    client.harness.peer().send(&[text("unread so far"), close(1009, "too big")].concat());
+    client.harness.reset();
+    let log = client.take_log();
+    assert_eq!(log.last().unwrap(), r#"close 1009 "too big" by peer, unclean"#, "{log:?}");
+    assert!(log.contains(&"text unread so far".to_owned()), "{log:?}");
+    assert_eq!(client.held(), 0);
+}

@@ -292,6 +292,12 @@ fn posts_before_the_handshake_are_as_many_as_a_mailbox_holds() {
     let frames = server_frames(sent.strip_prefix(SWITCHING.as_bytes()).unwrap());
     assert_eq!(frames, [text_frame("one"), text_frame("two"), close_frame(1000, "")]);
     assert_eq!(client.take_log(), ["open", r#"close 1000 "" by peer, clean, 1 unsent"#]);
+    // A close that finds no place is as lost as a message.
+    let mut client = Client::with(false, Settings::default(), Limits { mailbox: 1, ..Limits::default() });
+    client.harness.post(Post::Text("one".into())).unwrap();
+    client.harness.post(Post::Close(CloseCode::NORMAL, "".into())).unwrap();
+    client.feed([UPGRADE.as_bytes(), &close(1000, "")].concat());
+    assert_eq!(client.take_log(), ["open", r#"close 1000 "" by peer, clean, 1 unsent"#]);
 }
 
 /// Sets a timer, and pings when it fires.

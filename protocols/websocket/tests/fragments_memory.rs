@@ -186,3 +186,23 @@ fn a_long_download() {
         assert_eq!(link.held(), 0);
     }
 }
+
+/// Messages that wait behind one in pieces are charged with all that they take.
+#[test]
+fn what_waits() {
+    for shared in [false, true] {
+        for bytes in [0, 1, 100] {
+            let mut link = Link::open(Role::Server, None);
+            link.with_peer(|peer| peer.send_piece(Message::Text("begun"), false)).unwrap();
+            let before = link.held();
+            let wait = |peer: &mut switchboard_websocket::Peer<'_, '_>| {
+                for _ in 0..10_000 {
+                    if shared { peer.binary_shared(vec![7; bytes]) } else { peer.binary(&vec![7; bytes]) }
+                }
+            };
+            let info = measure(|| link.with_peer(wait));
+            let (held, taken) = ((link.held() - before) as u64, info.bytes_max);
+            assert!(held + SMALL >= taken && held < 2 * taken, "{held} declared, {taken} taken");
+        }
+    }
+}

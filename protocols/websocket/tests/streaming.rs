@@ -170,6 +170,13 @@ fn pausing_when_a_message_begins() {
         link.feed(link.frame(true, OpCode::Continuation, ""));
         assert_eq!(link.app.take_joined(), [text("all of it", true)]);
     }
+    // Of an empty one nothing would be left to come later: it comes at once, and nobody is asked.
+    for role in ROLES {
+        let mut link = Link::open(role, Some(SHARED));
+        link.app.on_begin.set(Does::Pauses);
+        link.feed(frame(role, true, true, OpCode::Text, b""));
+        assert_eq!(link.app.take(), [Told::Text(String::new())]);
+    }
 }
 
 /// An echo in pieces to a peer that does not read it: what is not read stops there.

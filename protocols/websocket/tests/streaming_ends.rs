@@ -9,6 +9,7 @@ use common::pieces::*;
 use switchboard::Limits;
 use switchboard_websocket::error::MessageLimit;
 use switchboard_websocket::frame::{OpCode, Role};
+use switchboard_websocket::{CloseCode, Message, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -134,4 +135,41 @@ fn time_in_which_this_side_does_not_read_is_not_counted() {
     link.feed(link.frame(true, OpCode::Continuation, "ended"));
     assert_eq!(link.app.take().last(), Some(&Told::Text("begun, ended".to_owned())));
     assert_eq!(link.harness.core().armed_timers(), 0);
+}
+
+/// Whoever sends for as long as there is room comes to an end, where nothing can be sent any more, too.
+#[test]
+fn there_is_no_room_where_nothing_can_be_sent() {
+    let limits = Limits { send_buffer: 1 << 20, high_water: 1 << 18, ..Limits::default() };
+    let settings = || Settings { max_message: 1 << 18, ..settings(None) };
+    for in_pieces in [true, false] {
+        let mut link = Link::open_with(Role::Server, Pieces::default(), settings(), limits.clone());
+        link.with_peer(|peer| {
+            peer.send_piece(Message::Text("begun"), false).unwrap();
+            peer.binary_shared(vec![0; if in_pieces { 1 << 20 } else { 0 }]); // too much waits then
+            for count in 0.. {
+                if in_pieces && !peer.is_sending() || !peer.has_room() {
+                    break;
+                }
+                assert!(count < 100_000, "it goes on for ever");
+                if in_pieces {
+                    peer.send_piece(Message::Text("lost"), true).unwrap();
+                } else {
+                    peer.text("waits");
+                }
+            }
+            assert!(!peer.is_sending() && !peer.has_room(), "it is about to fail");
+        });
+        link.harness.advance(Duration::from_millis(2));
+        assert!(link.error().contains("send_buffer"), "{}", link.error());
+    }
+    let mut link = Link::open(Role::Server, None);
+    link.with_peer(|peer| {
+        assert!(peer.has_room());
+        peer.close(CloseCode::NORMAL, "").unwrap();
+        assert!(!peer.has_room());
+        peer.abort();
+        assert!(!peer.has_room());
+    });
+    assert_eq!(link.app.take(), [Told::Closed("1000 by us, unclean, 0 unsent".to_owned())], "and no on_drain");
 }

@@ -43,6 +43,7 @@ impl Connect {
     }
 
     /// Asks at a `wss://` URL, by a WebSocket that is inside a TLS layer: this crate does not encrypt.
+    /// That there is such a layer is the caller's to see to: without one, everything goes in clear.
     ///
     /// # Errors
     /// [`UrlError`] if it is none; [`UrlError::NotTls`] if it is `ws://`.

@@ -245,7 +245,7 @@ impl Run {
         let decompressor = if self.settings.compression.is_some() { Inflater::MOST_MEMORY } else { 0 };
         let streams = self.settings.compression.is_some() && self.seen.streams.get();
         let compressor = if streams { Deflater::memory(WindowBits::MAX) } else { 0 };
-        let most = MOST_HELD + 50 * self.posts.len() + self.own() + decompressor + compressor;
+        let most = MOST_HELD + 130 * self.posts.len() + self.own() + decompressor + compressor;
         assert!(held <= most, "{held} bytes are held");
         if !self.switched && !self.answer() {
             return;
