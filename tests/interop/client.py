@@ -58,8 +58,7 @@ class WebsocketsConnection:
 
 
 class Aiohttp:
-    # It has a limit, too, but resets the connection behind the close frame that says so.
-    abilities = {"client:ping", "client:compress"}
+    abilities = {"client:ping", "client:limit", "client:compress"}
 
     def __init__(self, offer):
         self.compress = {"off": 0, "default": 15, "window 12": 12}[offer]

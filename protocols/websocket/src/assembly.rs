@@ -89,8 +89,9 @@ impl Assembly {
     pub(crate) fn begin_frame(&mut self, header: Header, settings: &Settings) -> Result<(), MessageLimit> {
         let size = header.payload.saturating_add(self.size);
         let limit = if self.is_in_pieces() { settings.max_streamed } else { settings.max_message as u64 };
-        // At worst, compression makes nine bits of eight.
-        let most = if self.incoming.is_some() { limit.saturating_add(limit / 8 + 64) } else { limit };
+        // At worst, compression makes nine bits of eight, and a flush before each frame's end some octets more.
+        let more = if self.incoming.is_some() { limit / 8 + 64 + 16 * u64::from(self.fragments) } else { 0 };
+        let most = limit.saturating_add(more);
         if size > most {
             return Err(self.too_long(size, settings));
         }

@@ -256,6 +256,27 @@ fn limits() {
 }
 
 /// What a message takes is counted while it arrives, its decompressor too, and a bomb gets no more than the limit.
+/// Of text in little pieces, each flushed as it comes, compression makes more than twice as much.
+#[test]
+fn a_message_that_grows_by_flushes_is_no_longer_than_it_is() {
+    for (length, fits) in [(500, true), (501, false)] {
+        let mut client = open(Settings { max_message: 500, ..settings(SHARED) });
+        let (mut deflater, mut random) = (Deflater::new(WindowBits::MAX, 6), fastrand::Rng::with_seed(4));
+        let mut octets = 0;
+        for index in 0..length {
+            let mut payload = deflate(&mut deflater, &[random.u8(b'a'..=b'z')]);
+            let (last, first) = (index + 1 == length, index == 0);
+            if !last {
+                payload.extend([0x00, 0x00, 0xff, 0xff]);
+            }
+            octets += payload.len();
+            client.feed(frame(last, first, if first { OpCode::Text } else { OpCode::Continuation }, &payload));
+        }
+        assert!(octets > 1000, "{octets}");
+        assert_eq!(client.harness.is_open(), fits, "{length} bytes");
+    }
+}
+
 #[test]
 fn memory() {
     for compression in [SHARED, DEDICATED] {

@@ -84,6 +84,7 @@ fn a_message_that_breaks_off_has_no_last_piece() {
         }
     }
 }
+
 /// A message that is put together has its time; whoever takes pieces has timers of their own.
 #[test]
 fn a_message_that_never_ends() {

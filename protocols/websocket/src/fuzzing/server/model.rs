@@ -224,7 +224,7 @@ impl Model {
         let size = u128::from(header.payload) + message.payload.len() as u128;
         let most = self.settings.max_message;
         // Compression may make it longer.
-        let most = if message.compressed { most + most / 8 + 64 } else { most };
+        let most = if message.compressed { most + most / 8 + 48 + 16 * message.fragments as usize } else { most };
         if size > most as u128 || message.fragments > self.settings.max_fragments {
             return self.fail(1009);
         }
