@@ -106,6 +106,8 @@ fn refusals_and_redirects() {
         assert!(matches!(&error, AnswerError::Redirect(refusal) if refusal.location() == Some("ws://b/")), "{error}");
         assert!(matches!(refusal(&format!("HTTP/1.1 {status} X\r\n\r\n")), AnswerError::Refused(_)), "to nowhere");
     }
+    let error = refusal("HTTP/1.1 302 X\r\nLocation: ws://b/room?token=secret\r\n\r\n").to_string();
+    assert!(error.contains("ws://b/room") && !error.contains("secret"), "{error}");
     assert!(matches!(refusal("HTTP/1.1 200 OK\r\nLocation: ws://b/\r\n\r\n"), AnswerError::Refused(_)));
     assert_eq!(
         refusal("HTTP/1.1 307 X\r\nLocation: /b\r\n\r\n").to_string(),

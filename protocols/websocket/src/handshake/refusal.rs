@@ -64,7 +64,10 @@ impl fmt::Debug for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}", self.status)?;
-        self.location().map_or(Ok(()), |location| write!(f, ", to {location:?}"))
+        let Some(location) = self.location() else { return Ok(()) };
+        // What is behind it may be secret.
+        let shown = location.find(['?', '#']).map_or(location, |end| &location[..end]);
+        write!(f, ", to {shown:?}")
     }
 }
 
