@@ -25,7 +25,7 @@ use attempt::Watch;
 /// handshake on, for [`Backoff::healthy_after`].
 ///
 /// What is [posted](Reconnecting::post) to the client goes to the attempt under way, and is sent when that WebSocket
-/// stands. To leave in order, close the WebSocket: by [`Peer::close`], or from outside by
+/// stands. To leave in order, close the WebSocket: by [`Peer::close`](crate::Peer::close), or from outside by
 /// [`Post::Close`](crate::Post::Close) and [`give_up`](Reconnecting::give_up). [`stop`](Reconnecting::stop) ends the
 /// connection without a close frame.
 ///
