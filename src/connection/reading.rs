@@ -19,13 +19,10 @@ impl<S: Stream> Connection<S> {
         }
         if ready.read_closed || ready.error {
             self.link.flags.insert(Flag::READ_CLOSED | Flag::READABLE);
-            // What arrived before a reset is still read, whatever waits; but where nobody reads it must be noticed.
             if ready.error
-                && (self.backlog_len() > 0 || !self.may_read())
-                && !self.is_broken()
-                && let Some(error) = self.take_error()
+                && let Some(status) = self.on_error(core, shop)
             {
-                return if self.is_open() { self.on_broken(core, shop, error) } else { self.broke_by(core, error) };
+                return status;
             }
         }
         if ready.writable && self.backlog.is_some() {
@@ -201,10 +198,16 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// The error of a connection that the system says broke; `None` if that was a hint that came to nothing.
+    /// The system says that the connection broke: what arrived before is still read, whatever waits; but where nobody
+    /// reads it must be noticed. `None` where it shows by itself, or was a hint that came to nothing.
     #[cold]
-    fn take_error(&mut self) -> Option<io::Error> {
-        self.stream.take_error().unwrap_or_else(Some)
+    #[inline(never)]
+    fn on_error(&mut self, core: &mut Core, shop: &mut Workshop) -> Option<Status> {
+        if self.is_broken() || (self.backlog_len() == 0 && self.may_read()) {
+            return None;
+        }
+        let error = self.stream.take_error().unwrap_or_else(Some)?;
+        Some(if self.is_open() { self.on_broken(core, shop, error) } else { self.broke_by(core, error) })
     }
 
     /// The peer has half-closed.
