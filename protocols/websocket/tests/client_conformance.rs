@@ -7,54 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::close_payload;
+use common::noting::Noting;
 use common::server::{URL, plain, plain_text, switching};
-use switchboard::testkit::{Harness, Script, check_conformance, note};
-use switchboard::{Bytes, CloseReason, Closing, Failure};
+use switchboard::Bytes;
+use switchboard::testkit::{Harness, Script, check_conformance};
 use switchboard_websocket::frame::OpCode;
-use switchboard_websocket::{Answer, Closed, Connect, Handler, Message, Peer, Settings, WebSocket};
-
-/// Echoes, and notes what it is told.
-struct Noting;
-
-impl Handler for Noting {
-    fn on_accepted(&mut self, _: &mut Peer<'_, '_>, answer: &Answer<'_>) -> Result<(), Failure> {
-        note(format_args!("accepted {:?}", answer.subprotocol()));
-        Ok(())
-    }
-
-    fn on_failed(&mut self, _: &mut Closing<'_>, cause: &CloseReason) {
-        note(format_args!("failed {cause}"));
-    }
-
-    fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
-        note("open");
-        peer.text("hello");
-        Ok(())
-    }
-
-    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
-        match message {
-            Message::Text(text) => note(format_args!("text {text}")),
-            Message::Binary(bytes) => note(format_args!("binary {}", bytes.escape_ascii())),
-        }
-        peer.send(message);
-        Ok(())
-    }
-
-    fn on_pong(&mut self, _: &mut Peer<'_, '_>, payload: &[u8]) -> Result<(), Failure> {
-        note(format_args!("pong {}", payload.escape_ascii()));
-        Ok(())
-    }
-
-    fn on_post(&mut self, peer: &mut Peer<'_, '_>, _: switchboard::Message) -> Result<(), Failure> {
-        peer.text("posted");
-        Ok(())
-    }
-
-    fn on_close(&mut self, _: &mut Closing<'_>, closed: &Closed<'_>) {
-        note(format_args!("close {} {:?} by peer: {}", closed.code, closed.reason, closed.by_peer));
-    }
-}
+use switchboard_websocket::{Connect, Settings, WebSocket};
 
 fn client() -> WebSocket<Noting> {
     let settings = Settings { max_message: 64 << 10, max_refusal: 20, ..Settings::default() };

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::pieces::DEDICATED;
 use common::server::{Server, URL};
 use common::{Client, SWITCHING, UPGRADE, close, close_payload};
 use switchboard::Limits;
@@ -15,15 +16,6 @@ use switchboard_websocket::utf8::InvalidUtf8;
 use switchboard_websocket::{Connect, Settings, extensions, mask};
 
 const KEY: mask::Key = [0x37, 0xfa, 0x21, 0x3d];
-
-const DEDICATED: Compression = Compression {
-    compressor: Memory::Dedicated,
-    decompressor: Memory::Dedicated,
-    window_bits: WindowBits::MAX,
-    peer_window_bits: WindowBits::MAX,
-    level: 6,
-    threshold: 16,
-};
 
 const SHARED: Compression = Compression { compressor: Memory::Shared, decompressor: Memory::Shared, ..DEDICATED };
 

@@ -5,44 +5,12 @@ mod common;
 use std::rc::Rc;
 use std::time::Duration;
 
+use common::noting::Noting;
 use common::{UPGRADE, binary, close, frame, ping, text};
-use switchboard::testkit::{Script, check_conformance, note};
-use switchboard::{Bytes, Closing, Failure};
+use switchboard::Bytes;
+use switchboard::testkit::{Script, check_conformance};
 use switchboard_websocket::frame::OpCode;
-use switchboard_websocket::{Closed, Handler, Message, Peer, Settings, WebSocket};
-
-/// Echoes, and notes what it is told.
-struct Noting;
-
-impl Handler for Noting {
-    fn on_open(&mut self, _: &mut Peer<'_, '_>) -> Result<(), Failure> {
-        note("open");
-        Ok(())
-    }
-
-    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
-        match message {
-            Message::Text(text) => note(format_args!("text {text}")),
-            Message::Binary(bytes) => note(format_args!("binary {}", bytes.escape_ascii())),
-        }
-        peer.send(message);
-        Ok(())
-    }
-
-    fn on_pong(&mut self, _: &mut Peer<'_, '_>, payload: &[u8]) -> Result<(), Failure> {
-        note(format_args!("pong {}", payload.escape_ascii()));
-        Ok(())
-    }
-
-    fn on_post(&mut self, peer: &mut Peer<'_, '_>, _: switchboard::Message) -> Result<(), Failure> {
-        peer.text("posted");
-        Ok(())
-    }
-
-    fn on_close(&mut self, _: &mut Closing<'_>, closed: &Closed<'_>) {
-        note(format_args!("close {} {:?} by peer: {}", closed.code, closed.reason, closed.by_peer));
-    }
-}
+use switchboard_websocket::{Settings, WebSocket};
 
 fn server() -> WebSocket<Noting> {
     WebSocket::with_settings(Noting, &Rc::new(Settings { max_message: 64 << 10, ..Settings::default() }))

@@ -1,6 +1,7 @@
 //! A WebSocket client by hand, and a handler that keeps a log.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod noting;
 pub mod pieces;
 pub mod server;
 pub mod wire;
