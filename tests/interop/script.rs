@@ -65,6 +65,10 @@ impl Script {
     }
 }
 
+/// How long the loop goes on behind the end, so that a close frame is not overtaken by the reset that a socket with unread
+/// input is closed with.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 impl Handler for Script {
     fn on_accepted(&mut self, peer: &mut Peer<'_, '_>, answer: &Answer<'_>) -> Result<(), Failure> {
         let (outcome, _) = &mut *self.told.borrow_mut();
@@ -130,7 +134,7 @@ impl Handler for Script {
         outcome.status = error.and_then(|error| error.downcast_ref::<AnswerError>()?.refusal()).map(|no| no.status());
         outcome.trouble = Some(cause.to_string());
         *tunnel = error.and_then(|error| error.downcast_ref()).cloned();
-        cx.shutdown(Duration::ZERO);
+        cx.shutdown(LAST_WORDS);
     }
 
     fn on_close(&mut self, cx: &mut Closing<'_>, closed: &Closed<'_>) {
@@ -139,7 +143,7 @@ impl Handler for Script {
         if self.case.close.is_some() && !self.expected.is_empty() && outcome.trouble.is_none() {
             outcome.trouble = Some(format!("{} messages did not come back: {closed:?}", self.expected.len()));
         }
-        cx.shutdown(Duration::ZERO);
+        cx.shutdown(LAST_WORDS);
     }
 }
 
