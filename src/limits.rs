@@ -68,9 +68,10 @@ pub struct Limits {
     /// How long a peer may take no byte while output waits for it. Default 30 s.
     pub write_stall: Duration,
     /// How long a closed connection is kept to let its last words arrive, if the peer does not
-    /// close: a reset would destroy them. Default 2 s.
+    /// close: a reset would destroy them. Default 5 s.
     pub linger: Duration,
-    /// Bytes read and discarded meanwhile. Default 256 KiB.
+    /// Bytes read and discarded meanwhile, so that a peer that reads only when it has written all hears
+    /// why it was refused. Default 16 MiB.
     pub linger_bytes: usize,
     /// How long a listener waits to try again when accepting failed for lack of descriptors or
     /// memory. Default 100 ms.
@@ -94,8 +95,8 @@ impl Default for Limits {
             handle_queue: 65_536,
             connect_timeout: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),
-            linger: Duration::from_secs(2),
-            linger_bytes: 256 * KIB,
+            linger: Duration::from_secs(5),
+            linger_bytes: 16 * MIB,
             accept_retry: Duration::from_millis(100),
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::Peer;
-use switchboard::{Bytes, Datagram, DatagramContext, DatagramProtocol, Failure};
+use switchboard::{Bytes, Datagram, DatagramContext, DatagramProtocol, Failure, Limits};
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};
@@ -206,7 +206,7 @@ fn a_peer_that_never_closes_delays_the_end_by_the_linger_time_at_most() {
     let (mut world, _peers) = world_with(1, || Spy::new("it", &Log::default()));
     world.event_loop.core().shutdown(Duration::from_secs(60));
     world.settle();
-    world.advance(Duration::from_secs(2));
+    world.advance(Limits::default().linger);
     assert_eq!(world.event_loop.tally().expect("lingered long enough").cut_off, 0);
 }
 

@@ -123,6 +123,36 @@ fn who_fails_lingers_and_its_last_words_arrive() {
 }
 
 #[test]
+fn who_reads_only_when_all_is_written_still_hears_why_it_was_refused() {
+    let (mut sim, server, client) = network();
+    let address = sim.address(server, 7);
+    let log = Log::default();
+    let refuse = |_: &_| {
+        Some(Spy::new("server", &Log::default()).on_data(|cx, _| {
+            cx.send(b"too long");
+            Err(Failure::peer("too long"))
+        }))
+    };
+    sim.event_loop(server).listen(address, refuse).unwrap();
+    let talk = |cx: &mut Context<'_>| {
+        cx.pause_reading();
+        cx.send(&vec![0; 8 << 20]); // more than all buffers between the two hold
+        assert!(!cx.has_room());
+        Ok(())
+    };
+    let listen = |cx: &mut Context<'_>| {
+        cx.resume_reading();
+        Ok(())
+    };
+    sim.event_loop(client).connect(address, Spy::new("client", &log).on_open(talk).on_drain(listen));
+    assert!(sim.run_to_rest(60 * SECOND));
+    let notes = log.take();
+    // Not by a reset: many clients hear nothing of what came before one.
+    let wanted = ["client open", "client drain", "client data too long", "client eof", "client close: closed by the peer"];
+    assert_eq!(notes, wanted);
+}
+
+#[test]
 fn bandwidth_takes_its_time() {
     let (mut sim, server, client) = network();
     sim.set_conditions(Conditions { bandwidth: Some(100_000), ..Conditions::default() });

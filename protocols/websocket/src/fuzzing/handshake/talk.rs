@@ -57,7 +57,7 @@ impl Talk {
             Ending::Shutdown => harness.shutdown(Duration::from_secs(1)),
         }
         harness.eof();
-        harness.advance(settings.close_timeout + Duration::from_secs(3)); // `Limits::linger` is 2 s
+        harness.advance(settings.close_timeout + Limits::default().linger + Duration::from_secs(1));
         let (sent, fin) = (harness.take_sent(), harness.saw_eof());
         let end = harness.close_reason().expect("an end").to_string();
         let core = harness.core();
