@@ -1,7 +1,8 @@
-//! A line client for TCP and UDP: it connects, sends, prints what comes back, and exits.
+//! A line client for TCP, Unix sockets and UDP: it connects, sends, prints what comes back, and exits.
 //!
 //! ```text
 //! cargo run --example client -- localhost:7000 hello world
+//! cargo run --example client -- unix:/run/user/1000/server.sock hello world
 //! cargo run --example client -- --retry localhost:7000 hello, once you are there
 //! cargo run --example client -- --udp 127.0.0.1:7001 < lines.txt
 //! ```
@@ -13,13 +14,13 @@ use std::{cell::Cell, cell::RefCell, error::Error, process::ExitCode, rc::Rc, ti
 use clap::Parser;
 use switchboard::{
     Backoff, CloseReason, Context, Core, Datagram, DatagramContext, DatagramProtocol, EventLoop, Failure, Input,
-    Limits, Protocol, Reconnect, Retry, TimerId,
+    Limits, Protocol, Reconnect, Retry, Target, TimerId,
 };
 use switchboard_heartbeat::IdleTimeout;
 
-/// Sends lines to a TCP or UDP peer and prints what it answers.
+/// Sends lines to a peer and prints what it answers.
 ///
-/// Over TCP, this side half-closes after the last line and waits for the peer to close. Over UDP each line is a
+/// Over TCP or a Unix socket, this side half-closes after the last line and waits for the peer to close. Over UDP each line is a
 /// datagram, sent when the one before is answered. Exits with 0 if the peer closed in order or answered everything,
 /// with 1 if not, and with 2 for a mistake in the arguments.
 #[derive(Parser)]
@@ -28,29 +29,34 @@ struct Options {
     /// Speak UDP
     #[arg(long)]
     udp: bool,
-    /// Try again, after a while, until the TCP peer can be reached
+    /// Try again, after a while, until the peer can be reached
     #[arg(long, conflicts_with = "udp")]
     retry: bool,
     /// Give up when nothing comes for so long
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The peer: an address or a host name, and a port
-    #[arg(value_name = "HOST:PORT", value_parser = resolve)]
-    peer: SocketAddr,
+    /// The peer: an address or a host name, and a port; or unix: and the path of a socket
+    #[arg(value_name = "HOST:PORT")]
+    peer: Target,
     /// What to send; read from the standard input if there is none
     #[arg(value_name = "LINE")]
     lines: Vec<String>,
 }
 
-/// Asks for a host's address. That blocks, as reading the lines does: both are done before the loop starts.
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
-    addresses.next().ok_or_else(|| "the host has no address".to_owned())
+/// Where datagrams go. Looking a name up blocks, as reading the lines does: both are done before the loop starts.
+fn address_of(target: &Target) -> Result<SocketAddr, Box<dyn Error>> {
+    match target {
+        Target::Address(address) => Ok(*address),
+        Target::Name { host, port } => {
+            (host.as_str(), *port).to_socket_addrs()?.next().ok_or_else(|| "the host has no address".into())
+        }
+        _ => Err("datagrams can't go there".into()),
+    }
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let peer = options.peer;
+    let peer = options.peer.clone();
     let Err(trouble) = talk(options) else { return ExitCode::SUCCESS };
     eprintln!("error: {peer}: {trouble}");
     ExitCode::FAILURE
@@ -63,11 +69,12 @@ fn talk(Options { udp, retry, timeout, peer, lines }: Options) -> Result<(), Box
     }
     let mut event_loop = EventLoop::with_limits(Limits { connect_timeout: timeout, ..Limits::default() })?;
     let trouble = Rc::default();
-    let talk = Talk { lines: lines.into_iter(), peer, timeout, timer: None, trouble: Rc::clone(&trouble) };
+    let talk = Talk { lines: lines.into_iter(), timeout, timer: None, trouble: Rc::clone(&trouble) };
     if udp {
-        event_loop.bind_udp(if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, Udp(talk))?;
+        let peer = address_of(&peer)?;
+        event_loop.bind_udp(if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, Udp(talk, peer))?;
     } else {
-        connect(event_loop.core(), talk, retry);
+        connect(event_loop.core(), peer, talk, retry);
     }
     event_loop.run()?;
     trouble.take().map_or(Ok(()), |trouble: String| Err(trouble.into()))
@@ -75,11 +82,11 @@ fn talk(Options { udp, retry, timeout, peer, lines }: Options) -> Result<(), Box
 
 /// Connects; again and again if it is to `retry`, but not once a connection stood: what became of the lines sent on it
 /// nobody knows.
-fn connect(core: &mut Core, talk: Talk, retry: bool) {
-    let (peer, timeout) = (talk.peer, talk.timeout);
+fn connect(core: &mut Core, peer: Target, talk: Talk, retry: bool) {
+    let timeout = talk.timeout;
     let talk = Rc::new(RefCell::new(talk));
     let said = Rc::clone(&talk);
-    Reconnect::new(peer, move |_| IdleTimeout::new(timeout).around(Tcp(Rc::clone(&said))))
+    Reconnect::new(&peer, move |_| IdleTimeout::new(timeout).around(Tcp(Rc::clone(&said))))
         .backoff(Backoff { first: Duration::from_millis(500), most: Duration::from_secs(10), ..Backoff::default() })
         .decide(move |ended| {
             if !retry || ended.stood.is_some() {
@@ -95,7 +102,6 @@ fn connect(core: &mut Core, talk: Talk, retry: bool) {
 /// What is to be said, by either protocol.
 struct Talk {
     lines: vec::IntoIter<Vec<u8>>,
-    peer: SocketAddr,
     timeout: Duration,
     timer: Option<TimerId>,
     trouble: Rc<Cell<Option<String>>>,
@@ -138,12 +144,12 @@ impl Protocol for Tcp {
     }
 }
 
-struct Udp(Talk);
+struct Udp(Talk, SocketAddr);
 
 impl DatagramProtocol for Udp {
     fn on_open(&mut self, cx: &mut DatagramContext<'_>) -> Result<(), Failure> {
         match self.0.lines.next() {
-            Some(line) => cx.send_to(self.0.peer, &line),
+            Some(line) => cx.send_to(self.1, &line),
             None => cx.close(),
         }
         self.0.timer = Some(cx.set_timer(self.0.timeout));
@@ -151,7 +157,7 @@ impl DatagramProtocol for Udp {
     }
 
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {
-        if datagram.source != self.0.peer {
+        if datagram.source != self.1 {
             return Ok(()); // anybody can send to a UDP socket
         }
         print(&[&*datagram.payload, b"\n"].concat())?;

@@ -9,8 +9,8 @@
 //!                             on_close               EOF, or time    what still comes
 //! ```
 //!
-//! This file calls the protocol and carries out what it asked for; `connecting`, `reading`, `writing`, `broken` and
-//! `ending` are the rest of it.
+//! This file calls the protocol and carries out what it asked for; `connecting`, `reading`, `writing`, `broken`,
+//! `ending` and `watching` are the rest of it.
 
 use crate::context::Requests;
 use crate::core::SwitchTo;
@@ -19,12 +19,14 @@ use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
 use crate::tail::Tail;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Closing, Context, Core, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
+use crate::trace;
+use crate::{Callback, CloseReason, Context, Core, Failure, Input, LimitExceeded, Protocol, TimerId};
 
 mod broken;
 mod connecting;
 mod ending;
 mod reading;
+mod watching;
 mod writing;
 
 /// How often a protocol may switch without a byte consumed in between.
@@ -87,7 +89,7 @@ pub(crate) enum Status {
 }
 
 /// What a callback decided about its connection.
-enum Outcome {
+pub(crate) enum Outcome {
     GoOn,
     Close(CloseReason),
     Abort,
@@ -115,11 +117,13 @@ impl<S: Stream> Connection<S> {
     /// The connection stands.
     pub(crate) fn open(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::CONNECTING);
+        self.set_watched(core.watch.is_some());
+        trace::opened(self.link.id, &self.stream);
         core.timers.cancel_depths(&mut self.link.timers, LOOP_DEPTH..=LOOP_DEPTH);
         (self.link.last_read, self.link.last_write) = (core.now, core.now);
         core.counters[self.link.counters as usize].opened += 1;
         self.expect_mail(core);
-        self.visit(core, shop, Protocol::on_open)
+        self.visit(core, shop, Callback::Open, Protocol::on_open)
     }
 
     /// Calls the protocol once, and carries out what it asked for.
@@ -127,9 +131,10 @@ impl<S: Stream> Connection<S> {
         &mut self,
         core: &mut Core,
         shop: &mut Workshop,
+        which: Callback,
         callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
     ) -> Status {
-        let outcome = self.call(core, &mut shop.out, callback);
+        let outcome = self.call(core, &mut shop.out, which, callback);
         self.settle(core, shop, outcome, false)
     }
 
@@ -141,7 +146,7 @@ impl<S: Stream> Connection<S> {
         callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> R,
     ) -> (Option<R>, Status) {
         let mut returned = None;
-        let status = self.visit(core, shop, |protocol, cx| {
+        let status = self.visit(core, shop, Callback::With, |protocol, cx| {
             returned = Some(callback(protocol, cx));
             Ok(())
         });
@@ -156,7 +161,9 @@ impl<S: Stream> Connection<S> {
         if timer.depth() == LOOP_DEPTH {
             return self.time_out(core);
         }
-        self.visit(core, shop, |protocol, cx| protocol.on_timer(cx, timer))
+        let before = self.before_visit(core);
+        let status = self.visit(core, shop, Callback::Timer, |protocol, cx| protocol.on_timer(cx, timer));
+        self.after_visit(core, before, status)
     }
 
     /// Hands over the letters that are in the mailbox now, unless the connection can't take them.
@@ -165,8 +172,9 @@ impl<S: Stream> Connection<S> {
             return Status::Alive; // delivered when it opens, or when its output has drained
         }
         let mut outcome = Outcome::GoOn;
-        while let Some(message) = self.next_letter(core) {
-            outcome = self.call(core, &mut shop.out, |protocol, cx| protocol.on_message(cx, message));
+        while let Some(message) = core.next_message(&self.link) {
+            outcome =
+                self.call(core, &mut shop.out, Callback::Message, |protocol, cx| protocol.on_message(cx, message));
             // What comes of them counts as output at once, though it is written only at the end.
             let slow = shop.out.len() + self.backlog_len() > core.limits.high_water;
             if !matches!(outcome, Outcome::GoOn) || core.switch.is_some() || slow {
@@ -182,22 +190,19 @@ impl<S: Stream> Connection<S> {
     fn expect_mail(&mut self, core: &mut Core) {
         let id = self.link.id;
         if let Some(slot) = core.registry.get_mut(id)
-            && slot.mailbox.len() > 0
+            && !slot.mailbox.is_empty()
             && !self.link.flags.contains(Flag::SLOW)
         {
             core.post_office.visit(&mut slot.mailbox, id);
         }
     }
 
-    fn next_letter(&mut self, core: &mut Core) -> Option<Message> {
-        let slot = core.registry.get_mut(self.link.id)?;
-        core.post_office.pop(&mut slot.mailbox)
-    }
-
     /// Serves what no event announces: see [`Core::ready`].
     pub(crate) fn on_ready(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::QUEUED);
-        if self.is_broken() { self.read_last_words(core, shop) } else { self.serve(core, shop) }
+        let before = self.before_visit(core);
+        let status = if self.is_broken() { self.read_last_words(core, shop) } else { self.serve(core, shop) };
+        self.after_visit(core, before, status)
     }
 
     /// A re-offer, a drain, a read: what of it is due.
@@ -210,7 +215,7 @@ impl<S: Stream> Connection<S> {
         }
         if self.owes_drain(core) {
             self.link.flags.remove(Flag::DRAIN_OWED);
-            let status = self.visit(core, shop, Protocol::on_drain);
+            let status = self.visit(core, shop, Callback::Drain, Protocol::on_drain);
             if status != Status::Alive {
                 return status;
             }
@@ -237,8 +242,12 @@ impl<S: Stream> Connection<S> {
         &mut self,
         core: &mut Core,
         out: &mut Outbox,
+        which: Callback,
         callback: impl FnOnce(&mut dyn Protocol, &mut Context<'_>) -> Result<(), Failure>,
     ) -> Outcome {
+        if core.watch.is_some() {
+            self.begin_watched(core, which);
+        }
         let outside = self.backlog_len();
         let Some(protocol) = self.protocol.as_deref_mut() else { return Outcome::GoOn };
         let mut cx = Context {
@@ -252,6 +261,7 @@ impl<S: Stream> Connection<S> {
         };
         let result = callback(protocol, &mut cx);
         let requests = cx.requests;
+        core.end_watched();
         self.outcome(result, requests)
     }
 
@@ -328,27 +338,29 @@ impl<S: Stream> Connection<S> {
     fn switch(&mut self, core: &mut Core, out: &mut Outbox, to: SwitchTo) -> Outcome {
         let Some(mut old) = self.protocol.take() else { return Outcome::GoOn };
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
+        core.unsubscribe_from_depth(self.link.id, 0);
         self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::EOF_TOLD);
         self.link.flags.insert(Flag::REOFFER);
         let held = std::mem::take(&mut self.link.held_by_protocol);
         core.held -= held;
         self.protocol = Some(match to {
             SwitchTo::Replace(new) => {
-                old.on_close(
-                    &mut Closing { core, id: self.link.id, counters: self.link.counters },
-                    &CloseReason::Switched,
-                );
+                Self::tell_protocol(&mut *old, core, &self.link, &CloseReason::Switched);
                 new
             }
             SwitchTo::Wrap(wrap) => wrap(old),
         });
         let steps: [fn(&mut Self, &mut Core, &mut Outbox) -> Outcome; 3] = [
-            |connection, core, out| connection.call(core, out, Protocol::on_open),
+            |connection, core, out| connection.call(core, out, Callback::Open, Protocol::on_open),
             |connection, core, out| {
                 if connection.may_reoffer() { connection.offer(core, out) } else { Outcome::GoOn }
             },
             |connection, core, out| {
-                if core.draining { connection.call(core, out, Protocol::on_shutdown) } else { Outcome::GoOn }
+                if core.draining {
+                    connection.call(core, out, Callback::Shutdown, Protocol::on_shutdown)
+                } else {
+                    Outcome::GoOn
+                }
             },
         ];
         for step in steps {
@@ -378,12 +390,13 @@ impl<S: Stream> Connection<S> {
         self.link.flags.remove(Flag::INNER_TAIL); // whoever still holds one says so again
         let Some(mut tail) = self.tail.take() else {
             if inner_tail {
-                return self.call(core, out, |protocol, cx| protocol.on_data(cx, &mut Input::new(&mut [])));
+                return self
+                    .call(core, out, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut Input::new(&mut [])));
             }
             return Outcome::GoOn;
         };
         let mut input = Input::new(tail.bytes_mut());
-        let outcome = self.call(core, out, |protocol, cx| protocol.on_data(cx, &mut input));
+        let outcome = self.call(core, out, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut input));
         let (left, awaited) = (input.len(), input.awaited());
         self.keep_tail(core, tail, left, awaited, outcome)
     }

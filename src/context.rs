@@ -10,7 +10,7 @@ use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
-use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Time, TimerId};
+use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Slow, Time, TimerId};
 
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
@@ -49,35 +49,69 @@ impl<'a> Context<'a> {
     ///
     /// After `finish`, `close` or `abort` nothing is sent; the bytes count as
     /// [`bytes_unsent`](crate::Counters::bytes_unsent).
+    ///
+    /// On a session each call is one datagram, an empty one included.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) {
         if self.can_send() {
             self.out.push(bytes);
         } else {
-            self.count_unsent(bytes.len());
+            self.send_otherwise(bytes);
         }
     }
 
-    /// Sends bytes to the peer without copying them.
+    /// Sends bytes to the peer without copying them (but into the datagram, on a session).
     ///
     /// After `finish`, `close` or `abort` nothing is sent, as with [`send`](Self::send).
     pub fn send_shared(&mut self, bytes: Bytes) {
         if self.can_send() {
             self.out.push_shared(bytes);
         } else {
-            self.count_unsent(bytes.len());
+            self.send_otherwise(&bytes);
         }
     }
 
     /// Lends the buffer in which output is corked, to be appended to in place.
     ///
     /// For writers that format; what is in it already must be left alone. `None` after `finish`,
-    /// `close` or `abort`.
+    /// `close` or `abort`. On a session, what is appended is a datagram when it [ends](Self::boundary).
     pub fn send_buffer(&mut self) -> Option<&mut Vec<u8>> {
-        self.can_send().then(|| self.out.tail_mut())
+        (self.can_send() || self.can_send_datagrams()).then(|| self.out.tail_mut())
     }
 
-    /// Bytes sent that the system has not taken yet.
+    /// On a session, ends the datagram that was written into the [`send_buffer`](Self::send_buffer); so do the next
+    /// `send`, and the end of the callback. Where nothing was written, and on a stream, it does nothing.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use switchboard::{protocol_fn, testkit::SessionHarness};
+    ///
+    /// let mut harness = SessionHarness::new(protocol_fn(|cx, input| {
+    ///     for byte in input.take_all() {
+    ///         if let Some(buffer) = cx.send_buffer() {
+    ///             write!(buffer, "{byte}")?;
+    ///         }
+    ///         cx.boundary();
+    ///     }
+    ///     Ok(())
+    /// }));
+    /// harness.feed(b"\x07\x63");
+    /// assert_eq!(harness.take_sent(), [b"7".to_vec(), b"99".to_vec()]);
+    /// ```
+    pub fn boundary(&mut self) {
+        if self.is_datagram() {
+            self.out.end_datagram();
+        }
+    }
+
+    /// Whether this connection is a session over UDP: each input is one datagram, and each `send`. What is sent may be
+    /// lost, doubled, or overtaken.
+    #[must_use]
+    pub fn is_datagram(&self) -> bool {
+        self.link.flags.contains(Flag::DATAGRAM)
+    }
+
+    /// Bytes sent that the system has not taken yet; on a session, those of all sessions on its socket.
     #[must_use]
     #[inline]
     pub fn backlog(&self) -> usize {
@@ -89,6 +123,16 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn has_room(&mut self) -> bool {
         let room = self.backlog() <= self.core.limits.high_water / 2;
+        if !room || self.link.flags.contains(Flag::DATAGRAM) {
+            return self.has_room_otherwise(room);
+        }
+        room
+    }
+
+    /// Owes a drain, if there is no room on a stream, or none in the queue of a session's socket.
+    #[cold]
+    fn has_room_otherwise(&mut self, room: bool) -> bool {
+        let room = room && self.backlog() <= self.core.limits.datagram_queue / 2;
         if !room {
             self.link.flags.insert(Flag::DRAIN_OWED);
         }
@@ -96,13 +140,14 @@ impl<'a> Context<'a> {
     }
 
     /// Half-closes: what was sent is delivered, then the peer is told that no more comes. Input goes
-    /// on arriving until the peer half-closes too.
+    /// on arriving until the peer half-closes too. On a session nobody is told; it only sends no more.
     pub fn finish(&mut self) {
         self.request(Requests::Finish);
     }
 
     /// Closes in order: what was sent is delivered, then the connection ends. No callback but
-    /// `on_close` follows.
+    /// `on_close` follows. A session's last datagrams are left to its socket; the next one from that
+    /// peer opens a new session.
     pub fn close(&mut self) {
         self.request(Requests::Close);
     }
@@ -113,14 +158,15 @@ impl<'a> Context<'a> {
     }
 
     /// Stops reading: no `on_data` and no `on_eof` until [`resume_reading`](Self::resume_reading).
-    /// The peer is slowed down by TCP's window. A broken connection is noticed all the same.
+    /// The peer is slowed down by TCP's window. A broken connection is noticed all the same. On a session, what
+    /// arrives meanwhile is dropped and [counted](crate::Counters::datagrams_discarded).
     pub fn pause_reading(&mut self) {
         self.link.flags.insert(Flag::PAUSED);
         self.link.flags.remove(Flag::REOFFER);
     }
 
     /// Goes on reading. What had been left unconsumed is offered again when this callback has
-    /// returned, without waiting for more.
+    /// returned, without waiting for more. (A session has kept nothing.)
     pub fn resume_reading(&mut self) {
         if self.link.flags.contains(Flag::PAUSED) {
             self.link.flags.remove(Flag::PAUSED);
@@ -168,9 +214,65 @@ impl<'a> Context<'a> {
         self.core.timers.cancel(&mut self.link.timers, timer)
     }
 
+    /// Subscribes to a [topic](Core::publish): what is published on it from now on comes to
+    /// [`on_message`](Protocol::on_message), as [`Message::Published`](crate::Message::Published). Whoever is subscribed
+    /// already has another policy from now on. The subscription goes with this protocol.
+    ///
+    /// ```
+    /// use switchboard::testkit::Harness;
+    /// use switchboard::{Context, Failure, Input, Message, Protocol, Slow};
+    ///
+    /// /// A display of prices that may skip some, but shows the last of each article.
+    /// struct Ticker;
+    ///
+    /// impl Protocol for Ticker {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    ///         cx.subscribe("prices", Slow::KeepLatest { waiting: 100 })?;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
+    ///         if let Message::Published(price) = message {
+    ///             cx.send(price.payload());
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+    ///         input.take_all();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(Ticker);
+    /// for (article, price) in [(7, "7: 100\n"), (8, "8: 20\n"), (7, "7: 101\n")] {
+    ///     harness.core().publish_keyed("prices", article, price);
+    /// }
+    /// harness.settle();
+    /// assert_eq!(harness.take_sent(), b"7: 101\n8: 20\n");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the connection has as many subscriptions as [`Limits::subscriptions`](crate::Limits::subscriptions) allows, or
+    /// the loop has no memory for one more.
+    pub fn subscribe(&mut self, topic: &str, slow: Slow) -> Result<(), LimitExceeded> {
+        self.core.subscribe(self.link, self.depth, topic, slow)
+    }
+
+    /// Ends a subscription: nothing of it comes any more. What waits is dropped, and counted. False if there was none.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.core.unsubscribe(self.link.id, topic)
+    }
+
+    /// Ends the subscriptions of this protocol and of all inside it, as [`unsubscribe`](Self::unsubscribe) does each.
+    pub fn unsubscribe_all(&mut self) {
+        self.core.unsubscribe_from_depth(self.link.id, self.depth);
+    }
+
     /// Replaces this protocol, and all inside it, by another; layers around it stay.
     ///
-    /// When this callback has returned: the timers of this protocol go, it gets
+    /// When this callback has returned: the timers and subscriptions of this protocol go, it gets
     /// [`on_close`](Protocol::on_close) with [`Switched`](crate::CloseReason::Switched), the new one gets `on_open`,
     /// then the unconsumed bytes, then `on_eof` if that had come, then `on_shutdown` if the loop
     /// drains. Nothing sent or unread is lost. An `Err`, `close` or `abort` of the same callback wins
@@ -221,9 +323,30 @@ impl<'a> Context<'a> {
         self.requests = self.requests.max(request);
     }
 
+    /// Whether bytes can be sent just so: on a stream that neither ends nor has finished.
     #[inline]
     fn can_send(&self) -> bool {
-        self.requests == Requests::None && !self.link.flags.contains(Flag::FINISHING)
+        self.requests == Requests::None && !self.link.flags.intersects(Flag::FINISHING | Flag::DATAGRAM)
+    }
+
+    fn can_send_datagrams(&self) -> bool {
+        self.requests == Requests::None
+            && self.link.flags.only(Flag::FINISHING | Flag::DATAGRAM) == Flag::DATAGRAM
+    }
+
+    /// On a session: a datagram. Else nothing is sent any more.
+    #[cold]
+    fn send_otherwise(&mut self, bytes: &[u8]) {
+        if self.can_send_datagrams() {
+            self.out.push_datagram(bytes);
+        } else {
+            self.count_unsent(bytes.len());
+        }
+    }
+
+    /// Counts bytes of a datagram that no protocol took.
+    pub(crate) fn count_discarded(&mut self, bytes: usize) {
+        self.core.counters[self.link.counters as usize].bytes_discarded += bytes as u64;
     }
 
     #[cold]
@@ -247,7 +370,7 @@ impl DerefMut for Context<'_> {
 }
 
 /// What is left to a protocol in its [`on_close`](Protocol::on_close): its id, and by deref the
-/// loop's [`Core`], to post, or to connect again.
+/// loop's [`Core`], to post, to publish, or to connect again.
 pub struct Closing<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) id: EndpointId,

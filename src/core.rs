@@ -1,6 +1,5 @@
 //! What all protocols of a loop share, as they see it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -8,13 +7,17 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::handle::Handle;
 use crate::link::Link;
-use crate::message::{Mailbox, PostOffice};
+use crate::message::{Body, Mailbox, PostOffice};
 use crate::reconnect::{self, Reconnects};
 use crate::registry::Registry;
+use crate::target::Destination;
 use crate::timer::Timers;
+use crate::topic::Topics;
+use crate::trace;
+use crate::watchdog::Watch;
 use crate::{
-    CloseReason, ConnectionId, Counters, EndpointId, LimitExceeded, Limits, ListenerId, Message, Protocol, SocketId,
-    Time,
+    CloseReason, ConnectOptions, ConnectionId, Counters, EndpointId, LimitExceeded, Limits, ListenerId, Message,
+    Protocol, SocketId, Target, Time, UdpOptions,
 };
 
 /// The part of the event loop that callbacks reach: [`Context`](crate::Context),
@@ -28,6 +31,7 @@ pub struct Core {
     pub(crate) timers: Timers,
     pub(crate) registry: Registry,
     pub(crate) post_office: PostOffice,
+    pub(crate) topics: Topics,
     pub(crate) counters: Vec<Counters>,
     pub(crate) commands: Vec<Command>,
     /// Who has work to do although no event will say so.
@@ -38,8 +42,12 @@ pub struct Core {
     pub(crate) held: usize,
     /// Connections that exist or are being established.
     pub(crate) connections: usize,
+    /// Sessions on bound UDP sockets.
+    pub(crate) sessions: usize,
     pub(crate) draining: bool,
     pub(crate) reconnects: Reconnects,
+    /// Times every callback, if there is one.
+    pub(crate) watch: Option<Box<Watch>>,
     random: ChaCha20Rng,
     handle: Handle,
     /// Why connections closed, for those who test.
@@ -63,12 +71,23 @@ pub(crate) enum Command {
     Connect {
         id: ConnectionId,
         at: Time,
-        address: SocketAddr,
+        destination: Box<Destination>,
+        protocol: Box<dyn Protocol>,
+    },
+    ConnectUdp {
+        id: ConnectionId,
+        target: Target,
+        options: Box<UdpOptions>,
         protocol: Box<dyn Protocol>,
     },
     Close {
         id: EndpointId,
         abort: bool,
+    },
+    /// A connection has exceeded a limit.
+    Enforce {
+        id: EndpointId,
+        limit: LimitExceeded,
     },
     Shutdown {
         timeout: Duration,
@@ -83,14 +102,17 @@ impl Core {
             timers: Timers::new(),
             registry: Registry::default(),
             post_office: PostOffice::default(),
+            topics: Topics::default(),
             counters: vec![Counters::default()],
             commands: Vec::new(),
             ready: Vec::new(),
             switch: None,
             held: 0,
             connections: 0,
+            sessions: 0,
             draining: false,
             reconnects: Reconnects::default(),
+            watch: None,
             random: ChaCha20Rng::from_seed(seed),
             handle,
             close_reasons: None,
@@ -107,8 +129,14 @@ impl Core {
         self.close_reasons.iter().flatten().find(|(closed, _)| *closed == id).map(|(_, reason)| reason)
     }
 
+    /// The connection that closed first of those whose reasons are kept.
+    pub(crate) fn first_closed(&self) -> Option<ConnectionId> {
+        self.close_reasons.iter().flatten().next().map(|&(id, _)| ConnectionId(id))
+    }
+
     /// A connection's `on_close` was called with this reason.
     pub(crate) fn note_close(&mut self, id: EndpointId, reason: CloseReason) {
+        trace::closed(id, &reason);
         reconnect::ended(self, id, &reason);
         if let Some(reasons) = &mut self.close_reasons {
             reasons.push((id, reason));
@@ -165,19 +193,38 @@ impl Core {
     pub fn post(&mut self, to: impl Into<EndpointId>, message: impl Into<Message>) -> Result<(), Message> {
         let (to, message) = (to.into(), message.into());
         match self.registry.get_mut(to) {
-            Some(slot) if slot.mailbox.len() < self.limits.mailbox.min(Mailbox::MOST) => {
-                self.post_office.push(&mut slot.mailbox, to, message);
+            Some(slot) if slot.mailbox.posts() < self.limits.mailbox.min(Mailbox::MOST) => {
+                self.post_office.push(&mut slot.mailbox, to, Body::Message(message));
                 Ok(())
             }
             _ => Err(message),
         }
     }
 
-    /// Opens an outgoing TCP connection. Its id is good at once: messages posted to it wait until it
-    /// stands. If it can't be established, `protocol`'s `on_close` says why; at once, if the loop
-    /// drains. (A protocol that connects again in answer to that, when the loop has ended, is dropped.)
-    pub fn connect(&mut self, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
-        self.connect_after(Duration::ZERO, address, protocol)
+    /// Opens an outgoing connection, to an address or a name by TCP, or to a Unix socket: see
+    /// [`Target`]. Its id is good at once: messages posted to it wait until it stands. If it can't be
+    /// established, `protocol`'s `on_close` says why; at once, if the loop drains. (A protocol that
+    /// connects again in answer to that, when the loop has ended, is dropped.)
+    ///
+    /// A name is resolved off the loop's thread. Its addresses are tried one after the other, those of
+    /// the two families in turns, the one first that the resolver names first (RFC 8305 §4); the next
+    /// when one has failed, or has not succeeded within 250 ms (§5), and those before go on meanwhile.
+    /// The first that stands is the connection, the others are closed. So for that time one connection
+    /// may have several sockets; 16 addresses are tried at most.
+    /// [`Limits::connect_timeout`](crate::Limits::connect_timeout) is for all of that together.
+    pub fn connect(&mut self, target: impl Into<Target>, protocol: impl Protocol) -> ConnectionId {
+        self.connect_with(target, &ConnectOptions::default(), protocol)
+    }
+
+    /// As [`connect`](Self::connect), with options.
+    pub fn connect_with(
+        &mut self,
+        target: impl Into<Target>,
+        options: &ConnectOptions,
+        protocol: impl Protocol,
+    ) -> ConnectionId {
+        let destination = Destination::new(target.into(), options);
+        self.connect_to(Duration::ZERO, destination, protocol.boxed())
     }
 
     /// As [`connect`](Self::connect), after a delay. Until then it is nothing to the system, but counts
@@ -193,7 +240,7 @@ impl Core {
     /// let mut event_loop = EventLoop::new()?;
     /// let later = event_loop.connect_after(
     ///     Duration::from_secs(3600),
-    ///     "127.0.0.1:7000".parse().unwrap(),
+    ///     ("127.0.0.1", 7000),
     ///     protocol_fn(|_, _| Ok(())),
     /// );
     /// event_loop.core().post(later, Bytes::from("for then")).unwrap();
@@ -203,9 +250,72 @@ impl Core {
     /// assert_eq!(event_loop.counters().messages_undelivered, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn connect_after(&mut self, delay: Duration, address: SocketAddr, protocol: impl Protocol) -> ConnectionId {
+    pub fn connect_after(
+        &mut self,
+        delay: Duration,
+        target: impl Into<Target>,
+        protocol: impl Protocol,
+    ) -> ConnectionId {
+        let destination = Destination::new(target.into(), &ConnectOptions::default());
+        self.connect_to(delay, destination, protocol.boxed())
+    }
+
+    pub(crate) fn connect_to(
+        &mut self,
+        delay: Duration,
+        destination: Destination,
+        protocol: Box<dyn Protocol>,
+    ) -> ConnectionId {
         let (id, at) = (ConnectionId(self.registry.reserve()), self.now + delay);
-        self.commands.push(Command::Connect { id, at, address, protocol: protocol.boxed() });
+        self.commands.push(Command::Connect { id, at, destination: Box::new(destination), protocol });
+        id
+    }
+
+    /// Opens a session with one peer: a UDP socket of its own that is connected to it, so that nobody else's datagrams
+    /// come, and the system reports it if nobody is there ([`CloseReason::Io`], when it hears of it). It opens at once,
+    /// since nothing is exchanged, and closes with its socket; it counts as a connection
+    /// ([`Limits::connections`]). See [`EventLoop::bind_sessions`](crate::EventLoop::bind_sessions) for what a session
+    /// is. This one has no idle timeout: whoever wants to know that the peer is alive asks it (a heartbeat does). A name
+    /// is resolved first, as for [`connect`](Self::connect), and the first address taken to which there is a way. A
+    /// Unix socket is no target ([`CloseReason::Connect`], `Unsupported`).
+    ///
+    /// ```
+    /// use switchboard::{Context, EventLoop, Failure, Input, Protocol};
+    ///
+    /// struct Asks;
+    ///
+    /// impl Protocol for Asks {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    ///         cx.send(b"what time is it?");
+    ///         Ok(())
+    ///     }
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, answer: &mut Input<'_>) -> Result<(), Failure> {
+    ///         println!("{}", String::from_utf8_lossy(answer.take_all()));
+    ///         cx.close();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.core().connect_udp(("127.0.0.1", 7000), Asks);
+    /// event_loop.turn(Some(std::time::Duration::ZERO))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_udp(&mut self, target: impl Into<Target>, protocol: impl Protocol) -> ConnectionId {
+        self.connect_udp_with(target, &UdpOptions::default(), protocol)
+    }
+
+    /// As [`connect_udp`](Self::connect_udp), with options; what the system says of those is
+    /// [`CloseReason::Connect`].
+    pub fn connect_udp_with(
+        &mut self,
+        target: impl Into<Target>,
+        options: &UdpOptions,
+        protocol: impl Protocol,
+    ) -> ConnectionId {
+        let id = ConnectionId(self.registry.reserve());
+        let (target, options) = (target.into(), Box::new(options.clone()));
+        self.commands.push(Command::ConnectUdp { id, target, options, protocol: protocol.boxed() });
         id
     }
 
@@ -267,10 +377,17 @@ impl Core {
         self.held
     }
 
-    /// Connections that exist now, those connecting, lingering or delayed included.
+    /// Connections that exist now, those connecting, lingering or delayed included, and those of
+    /// [`connect_udp`](Self::connect_udp).
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.connections
+    }
+
+    /// Sessions that exist now on all sockets of [`EventLoop::bind_sessions`](crate::EventLoop::bind_sessions).
+    #[must_use]
+    pub fn open_sessions(&self) -> usize {
+        self.sessions
     }
 
     /// Timers armed now, the loop's own included.
@@ -279,7 +396,7 @@ impl Core {
         self.timers.len()
     }
 
-    /// Messages that wait to be handed over.
+    /// Messages that wait to be handed over, publications among them (one for each subscriber).
     #[must_use]
     pub fn waiting_messages(&self) -> usize {
         self.post_office.len()
@@ -290,11 +407,13 @@ impl Core {
         self.registry.shrink();
         self.timers.shrink();
         self.post_office.shrink();
+        self.topics.shrink();
         self.ready.shrink_to_fit();
     }
 
-    /// Closes an id: it names nothing any more. What waited in its mailbox is counted and dropped.
+    /// Closes an id: it names nothing any more. Its subscriptions end; what waited in its mailbox is counted and dropped.
     pub(crate) fn retire(&mut self, link: &Link) {
+        self.unsubscribe_from_depth(link.id, 0);
         let mut mailbox = self.registry.retire(link.id);
         while self.post_office.pop_any(&mut mailbox).is_some() {
             self.counters[link.counters as usize].messages_undelivered += 1;

@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Connections accepted, or outgoing ones established.
+    /// Connections accepted, or outgoing ones established; sessions opened.
     pub opened: u64,
     /// Of those, the ones that have ended: their `on_close` was called.
     pub closed: u64,
@@ -29,6 +29,11 @@ pub struct Counters {
     pub datagrams_out: u64,
     /// Datagrams dropped because the queue was full or the system refused them.
     pub datagrams_dropped: u64,
+    /// Datagrams that arrived for a session whose reading was paused, or for a socket that only waits to close.
+    pub datagrams_discarded: u64,
+    /// Datagrams of unknown peers that opened no session: too many at a time, too many new ones a second, turned away
+    /// by the factory, or the socket closes.
+    pub sessions_refused: u64,
     /// Errors that a UDP socket reported of one of its peers (an ICMP refusal).
     pub datagram_errors: u64,
     /// Bytes of output that never reached the system: sent after a close, or lost with a broken
@@ -39,6 +44,13 @@ pub struct Counters {
     /// Messages that found their target gone after the post had been accepted, or could not be
     /// handed over before it went.
     pub messages_undelivered: u64,
+    /// Publications on topics: one for each subscriber there was. All but those that wait are either delivered or
+    /// dropped.
+    pub publications: u64,
+    /// Publications handed over to a subscriber.
+    pub publications_delivered: u64,
+    /// Publications dropped: the subscriber was [slow](crate::Slow) or went, or the loop had no memory for them.
+    pub publications_dropped: u64,
 }
 
 impl Counters {
@@ -64,10 +76,15 @@ impl AddAssign for Counters {
             datagrams_in,
             datagrams_out,
             datagrams_dropped,
+            datagrams_discarded,
+            sessions_refused,
             datagram_errors,
             bytes_unsent,
             bytes_discarded,
             messages_undelivered,
+            publications,
+            publications_delivered,
+            publications_dropped,
         } = other;
         self.opened += opened;
         self.closed += closed;
@@ -80,9 +97,14 @@ impl AddAssign for Counters {
         self.datagrams_in += datagrams_in;
         self.datagrams_out += datagrams_out;
         self.datagrams_dropped += datagrams_dropped;
+        self.datagrams_discarded += datagrams_discarded;
+        self.sessions_refused += sessions_refused;
         self.datagram_errors += datagram_errors;
         self.bytes_unsent += bytes_unsent;
         self.bytes_discarded += bytes_discarded;
         self.messages_undelivered += messages_undelivered;
+        self.publications += publications;
+        self.publications_delivered += publications_delivered;
+        self.publications_dropped += publications_dropped;
     }
 }

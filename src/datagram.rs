@@ -1,14 +1,14 @@
 //! The contract of protocols that speak in datagrams: one value for a bound UDP socket.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::context::Requests;
 use crate::driver::Socket;
 use crate::link::Link;
-use crate::{CloseReason, Core, Failure, LimitExceeded, Message, SocketId, TimerId};
+use crate::{CloseReason, Core, Failure, LimitExceeded, Message, Slow, SocketId, TimerId};
 
 /// A protocol on one bound UDP socket: one value a socket, not one a peer.
 ///
@@ -63,7 +63,8 @@ pub trait DatagramProtocol: Any {
         Ok(())
     }
 
-    /// Somebody [posted](Core::post) a message to this socket.
+    /// Somebody [posted](Core::post) a message to this socket, or [published](Core::publish) on a topic that it is
+    /// [subscribed](DatagramContext::subscribe) to.
     ///
     /// # Errors
     ///
@@ -87,6 +88,11 @@ pub trait DatagramProtocol: Any {
     fn on_close(&mut self, core: &mut Core, reason: &CloseReason) {
         let _ = (core, reason);
     }
+
+    /// What a [`Watchdog`](crate::Watchdog) calls it: by default its type.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 /// A datagram that has arrived.
@@ -95,13 +101,17 @@ pub trait DatagramProtocol: Any {
 pub struct Datagram<'a> {
     /// Who sent it (or who it says sent it: UDP proves nothing).
     pub source: SocketAddr,
+    /// The local address that it came to, if that was asked for
+    /// ([`UdpOptions::local_addresses`](crate::UdpOptions::local_addresses)): of multicast and broadcast over IPv4 the
+    /// interface's, of multicast over IPv6 none. To answer from there: [`DatagramContext::send_from`].
+    pub local: Option<IpAddr>,
     /// What it carries, 0 to 65,507 bytes; may be changed in place.
     pub payload: &'a mut [u8],
 }
 
 impl<'a> Datagram<'a> {
-    pub(crate) fn new(source: SocketAddr, payload: &'a mut [u8]) -> Self {
-        Self { source, payload }
+    pub(crate) fn new(source: SocketAddr, local: Option<IpAddr>, payload: &'a mut [u8]) -> Self {
+        Self { source, local, payload }
     }
 }
 
@@ -126,7 +136,14 @@ impl DatagramContext<'_> {
     /// [`Limits::datagram_queue`](crate::Limits::datagram_queue), else it is dropped and counted; so is one that the
     /// system refuses (longer than 65,507 bytes, no route).
     pub fn send_to(&mut self, target: SocketAddr, payload: &[u8]) {
-        self.out.push(target, payload);
+        self.out.push(target, None, payload);
+    }
+
+    /// As [`send_to`](Self::send_to), from a local address of one's own choice: on a socket that is bound to a wildcard
+    /// address, the one that the peer spoke to ([`Datagram::local`]). Linux and Android; elsewhere it is dropped and
+    /// counted, as it is where the address is none of this machine's.
+    pub fn send_from(&mut self, source: IpAddr, target: SocketAddr, payload: &[u8]) {
+        self.out.push(target, Some(source), payload);
     }
 
     /// Closes the socket when what was sent has left. No callback but `on_close` follows.
@@ -154,6 +171,20 @@ impl DatagramContext<'_> {
     /// Cancels a timer: see [`Context::cancel_timer`](crate::Context::cancel_timer).
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.core.timers.cancel(&mut self.link.timers, timer)
+    }
+
+    /// Subscribes to a topic: see [`Context::subscribe`](crate::Context::subscribe).
+    ///
+    /// # Errors
+    ///
+    /// If the socket has as many subscriptions as it may, or the loop has no memory for one more.
+    pub fn subscribe(&mut self, topic: &str, slow: Slow) -> Result<(), LimitExceeded> {
+        self.core.subscribe(self.link, 0, topic, slow)
+    }
+
+    /// Ends a subscription: see [`Context::unsubscribe`](crate::Context::unsubscribe).
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.core.unsubscribe(self.link.id, topic)
     }
 
     /// Declares what the protocol holds: see [`Context::hold`](crate::Context::hold).
@@ -191,18 +222,27 @@ impl DerefMut for DatagramContext<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Datagrams {
     payloads: Vec<u8>,
-    envelopes: Vec<(SocketAddr, usize)>,
+    envelopes: Vec<Envelope>,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) target: SocketAddr,
+    /// The local address it is sent from, if that is not the system's choice.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) len: usize,
 }
 
 impl Datagrams {
-    pub(crate) fn push(&mut self, target: SocketAddr, payload: &[u8]) {
+    pub(crate) fn push(&mut self, target: SocketAddr, source: Option<IpAddr>, payload: &[u8]) {
         self.payloads.extend_from_slice(payload);
-        self.envelopes.push((target, payload.len()));
+        self.envelopes.push(Envelope { target, source, len: payload.len() });
     }
 
     /// What a datagram of `len` bytes takes while it waits: an empty one is not free.
     pub(crate) const fn cost(len: usize) -> usize {
-        len + size_of::<(SocketAddr, usize)>()
+        len + size_of::<Envelope>()
     }
 
     /// Bytes that all that wait take.
@@ -218,17 +258,17 @@ impl Datagrams {
         self.envelopes.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.envelopes.iter().scan(0, |start, &(target, len)| {
-            let payload = &self.payloads[*start..*start + len];
-            *start += len;
-            Some((target, payload))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Envelope, &[u8])> {
+        self.envelopes.iter().scan(0, |start, &envelope| {
+            let payload = &self.payloads[*start..*start + envelope.len];
+            *start += envelope.len;
+            Some((envelope, payload))
         })
     }
 
     /// Forgets the first `count`.
     pub(crate) fn remove_first(&mut self, count: usize) {
-        let bytes: usize = self.envelopes.drain(..count).map(|(_, len)| len).sum();
+        let bytes: usize = self.envelopes.drain(..count).map(|envelope| envelope.len).sum();
         self.payloads.drain(..bytes);
     }
 

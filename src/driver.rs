@@ -5,11 +5,15 @@
 //! a clock of its own.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ListenOptions, Time};
+#[cfg(unix)]
+use crate::UnixListenOptions;
+use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 mod mio;
 
@@ -23,7 +27,7 @@ pub use self::mio::{MioDriver, MioListener, MioSocket, MioStream};
 pub struct Ready {
     /// The key that was given when the thing was opened.
     pub key: u64,
-    /// There is something to read or to accept.
+    /// There is something to read or to accept. (The answer to a lookup is announced with nothing set.)
     pub readable: bool,
     /// There is room to write, or a connection is established, or it failed.
     pub writable: bool,
@@ -57,9 +61,9 @@ pub trait Wake: Send + Sync {
 /// A network, its clock and its source of randomness. Readiness is edge-triggered: it is reported
 /// once when it begins, and again only after an operation found that it had ended.
 pub trait Driver: 'static {
-    /// A TCP connection.
+    /// A connection: TCP's, or a Unix socket.
     type Stream: Stream;
-    /// A TCP listener.
+    /// A listener: TCP's, or a Unix socket.
     type Listener;
     /// A UDP socket.
     type Socket: Socket;
@@ -76,8 +80,17 @@ pub trait Driver: 'static {
     /// Those after which the loop cannot go on; an interrupted system call is none.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
 
+    /// Whether the last [`poll`](Self::poll) may have left out something that is ready, so that the next should not
+    /// wait, nor need anything announce it to a loop that this one is part of.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// The time since the driver was made. Never runs backwards.
     fn now(&self) -> Time;
+
+    /// The same clock, for who measures without having the driver at hand.
+    fn clock(&self) -> Box<dyn Fn() -> Time>;
 
     /// Bytes that nobody can guess, for the loop's generator; asked for once.
     ///
@@ -96,19 +109,28 @@ pub trait Driver: 'static {
     /// What the system says: in use, not permitted, ….
     fn listen(&mut self, key: u64, address: SocketAddr, options: &ListenOptions) -> io::Result<Self::Listener>;
 
+    /// Listens on a Unix stream socket at `path` and reports readiness under `key`. A file that nobody
+    /// listens behind any more is replaced, and [`close_listener`](Self::close_listener) removes it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: in use, not permitted, ….
+    #[cfg(unix)]
+    fn listen_unix(&mut self, key: u64, path: &Path, options: &UnixListenOptions) -> io::Result<Self::Listener>;
+
     /// The address a listener is bound to.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; a Unix socket has none.
     fn listener_addr(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
 
-    /// Takes the next peer that waits.
+    /// Takes the next peer that waits, with its address, if it has one.
     ///
     /// # Errors
     ///
     /// Says whether to go on, to wait for the next edge, or to wait a while.
-    fn accept(&mut self, listener: &mut Self::Listener) -> Result<(Self::Stream, SocketAddr), AcceptError>;
+    fn accept(&mut self, listener: &mut Self::Listener) -> Result<(Self::Stream, Option<SocketAddr>), AcceptError>;
 
     /// From now on reports an accepted connection's readiness under `key`, what is ready already
     /// included.
@@ -123,7 +145,27 @@ pub trait Driver: 'static {
     /// # Errors
     ///
     /// What the system says at once; later failures come from [`connected`](Self::connected).
-    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<Self::Stream>;
+    fn connect(&mut self, key: u64, address: SocketAddr, options: &ConnectOptions) -> io::Result<Self::Stream>;
+
+    /// Begins to connect to a Unix stream socket, and reports readiness under `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; `WouldBlock` if too many wait there to be accepted, so that it has to be
+    /// tried again later.
+    #[cfg(unix)]
+    fn connect_unix(&mut self, key: u64, path: &Path, options: &ConnectOptions) -> io::Result<Self::Stream>;
+
+    /// Begins to look up a host's addresses, without blocking. When there is an answer, `key` is
+    /// reported, and [`resolved`](Self::resolved) has it.
+    fn resolve(&mut self, key: u64, host: &str, port: u16);
+
+    /// Takes the answer to the lookup for `key`, if it is there: the addresses with their port, those
+    /// first that should be tried first (RFC 6724), or why there are none.
+    fn resolved(&mut self, key: u64) -> Option<io::Result<Vec<SocketAddr>>>;
+
+    /// Nobody waits for the lookup for `key` any more.
+    fn forget(&mut self, key: u64);
 
     /// Whether an outgoing connection stands by now.
     ///
@@ -143,7 +185,15 @@ pub trait Driver: 'static {
     /// # Errors
     ///
     /// What the system says: in use, not permitted, ….
-    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<Self::Socket>;
+    fn bind_udp(&mut self, key: u64, address: SocketAddr, options: &UdpOptions) -> io::Result<Self::Socket>;
+
+    /// Makes a UDP socket that speaks to `peer` alone, and reports readiness under `key`: it receives nobody else's
+    /// datagrams, and hears of it when its own are refused.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: no route, out of descriptors, ….
+    fn connect_udp(&mut self, key: u64, peer: SocketAddr, options: &UdpOptions) -> io::Result<Self::Socket>;
 
     /// Ends a UDP socket.
     fn close_socket(&mut self, socket: Self::Socket);
@@ -191,33 +241,34 @@ pub trait Stream {
     ///
     /// # Errors
     ///
-    /// If the connection has broken.
+    /// If the connection has broken, or is a Unix socket.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 
     /// This side's address.
     ///
     /// # Errors
     ///
-    /// If the connection has broken.
+    /// If the connection has broken, or is a Unix socket.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
 /// A UDP socket that never blocks.
 pub trait Socket {
-    /// Receives one datagram into `buffer`, and says its length and source. What does not fit is
-    /// lost, so the buffer has 65,535 bytes.
+    /// Receives one datagram into `buffer`. What does not fit is lost, so the buffer has 65,535 bytes.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if none is there; anything else concerns an earlier datagram's peer.
-    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+    /// `WouldBlock` if none is there; anything else concerns an earlier datagram's peer: `ConnectionRefused` (or
+    /// `ConnectionReset`) says that nobody is there, which ends a connected socket's session.
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
 
-    /// Sends one datagram.
+    /// Sends one datagram; from the local address `source`, if there is one.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room; anything else concerns this datagram alone.
-    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()>;
+    /// `WouldBlock` if there is no room; anything else concerns this datagram alone, or as for
+    /// [`recv_from`](Self::recv_from). `Unsupported` if there is no way to choose the source.
+    fn send_to(&mut self, payload: &[u8], target: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
     /// The address it is bound to.
     ///
@@ -225,4 +276,16 @@ pub trait Socket {
     ///
     /// What the system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// What a [`Socket`] has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of the datagram, in the buffer.
+    pub len: usize,
+    /// Who sent it, by its own account.
+    pub source: SocketAddr,
+    /// The local address that it came to, where that was asked for ([`UdpOptions::local_addresses`]) and is one that
+    /// can be answered from.
+    pub local: Option<IpAddr>,
 }

@@ -150,6 +150,16 @@ pub enum LimitExceeded {
     /// There are as many connections as the loop may hold.
     #[error("connections: the loop holds its {0} already")]
     Connections(usize),
+    /// A connection is subscribed to as many topics as it may be.
+    #[error("subscriptions: the connection is subscribed to {0} topics already")]
+    Subscriptions(usize),
+    /// A subscriber that must not miss anything ([`Slow::Close`](crate::Slow)) would have to: its publications come faster
+    /// than it takes them, or the loop has no memory for them.
+    #[error("slow subscriber: {waiting} publications of a topic wait, and there is no room for another")]
+    SlowSubscriber {
+        /// Publications of the topic that waited.
+        waiting: usize,
+    },
     /// A protocol was switched again and again without a byte consumed.
     #[error("switches: the protocol was switched {0} times without progress")]
     Switches(u32),
@@ -183,10 +193,11 @@ pub enum CloseReason {
         /// Bytes of output that were never handed to the system.
         unsent: usize,
     },
-    /// An outgoing connection was not established: refused, unreachable, ….
+    /// An outgoing connection was not established: refused, unreachable, no such name, ….
     Connect(io::Error),
     /// An outgoing connection was not established within
-    /// [`Limits::connect_timeout`](crate::Limits::connect_timeout).
+    /// [`Limits::connect_timeout`](crate::Limits::connect_timeout), or
+    /// [`ConnectOptions::timeout`](crate::ConnectOptions::timeout).
     ConnectTimeout(Duration),
     /// The connection broke: a reset, a network error.
     Io {
@@ -195,6 +206,9 @@ pub enum CloseReason {
         /// Bytes of output that were never handed to the system.
         unsent: usize,
     },
+    /// No datagram came from a session's peer for
+    /// [`SessionOptions::idle_timeout`](crate::SessionOptions::idle_timeout), this long.
+    Idle(Duration),
     /// A protocol's callback failed; what it had sent before was flushed.
     Failure(Failure),
     /// The loop enforced a limit.
@@ -206,7 +220,12 @@ impl CloseReason {
     #[must_use]
     pub fn blame(&self) -> Option<Blame> {
         match self {
-            Self::Local | Self::Peer | Self::Switched | Self::Aborted { .. } | Self::Shutdown { .. } => None,
+            Self::Local
+            | Self::Peer
+            | Self::Switched
+            | Self::Aborted { .. }
+            | Self::Shutdown { .. }
+            | Self::Idle(_) => None,
             Self::Connect(_) | Self::ConnectTimeout(_) | Self::Io { .. } => Some(Blame::System),
             Self::Failure(failure) => Some(failure.blame()),
             Self::Limit(_) => Some(Blame::Limit),
@@ -242,6 +261,7 @@ impl fmt::Display for CloseReason {
             Self::Connect(error) => write!(f, "could not connect: {error}"),
             Self::ConnectTimeout(after) => write!(f, "could not connect within {after:?}"),
             Self::Io { error, unsent } => write!(f, "connection broke: {error}, {unsent} bytes unsent"),
+            Self::Idle(after) => write!(f, "nothing came from the peer for {after:?}"),
             Self::Failure(failure) => failure.fmt(f),
             Self::Limit(limit) => write!(f, "{}: {limit}", Blame::Limit),
         }

@@ -4,22 +4,29 @@
 
 use std::io;
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use crate::connection::{Connection, Status, Workshop};
+use crate::core::Command;
 use crate::driver::{Driver, MioDriver, Ready};
 use crate::handle::{Handle, Remote};
 use crate::link::Flag;
+use crate::session::Session;
 use crate::udp::{DatagramWorkshop, UdpEndpoint, UdpStatus};
 use crate::{Core, Counters, EndpointId, Limits, Time, TimerId};
 
 mod accepting;
+mod budget;
 mod commands;
 mod connecting;
+mod dialing;
 mod drain;
 mod embedding;
 mod entries;
 mod opening;
+mod sessions;
 
+use budget::Step;
 use drain::Drain;
 pub use drain::Tally;
 use entries::{Entries, Entry};
@@ -27,7 +34,8 @@ use entries::{Entries, Entry};
 /// A single-threaded event loop over a [`Driver`]: mio's, unless told otherwise.
 ///
 /// It is made, used and dropped on one thread; a [`Handle`] reaches it from others. Run it with
-/// [`run`](Self::run), or embed it with [`turn`](Self::turn).
+/// [`run`](Self::run), or embed it: with [`turn`](Self::turn), with [`turn_within`](Self::turn_within) where time is
+/// short, and on Unix inside another loop, by its descriptor (`AsFd`) and [`next_deadline`](Self::next_deadline).
 ///
 /// ```
 /// use switchboard::{EventLoop, protocol_fn};
@@ -54,6 +62,15 @@ pub struct EventLoop<D: Driver = MioDriver> {
     full: Vec<EndpointId>,
     drain: Option<Drain>,
     tally: Option<Tally>,
+    /// Where the turn stands that [`turn_within`](Self::turn_within) has left.
+    step: Step,
+    /// How much of that step's list is done.
+    done: usize,
+    /// When its budget is used up.
+    slice_end: Time,
+    /// Connections that are to say goodbye, and commands that are being carried out.
+    leaving: IntoIter<EndpointId>,
+    commands: IntoIter<Command>,
     // Lists that are filled and emptied every turn, kept for their capacity.
     events: Vec<Ready>,
     ready: Vec<EndpointId>,
@@ -104,6 +121,11 @@ impl<D: Driver> EventLoop<D> {
             full: Vec::new(),
             drain: None,
             tally: None,
+            step: Step::Poll,
+            done: 0,
+            slice_end: Time::ZERO,
+            leaving: IntoIter::default(),
+            commands: IntoIter::default(),
             events: Vec::new(),
             ready: Vec::new(),
             due: Vec::new(),
@@ -128,7 +150,8 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// One turn of the loop: waits for at most `timeout` (`None`: until something is due) and serves
-    /// what is there. Returns without waiting once the loop has [ended](Self::tally).
+    /// what is there. Returns without waiting once the loop has [ended](Self::tally), and where it has to finish a turn
+    /// that [`turn_within`](Self::turn_within) has left.
     ///
     /// 1. How long may it sleep: the timeout, the next timer, or not at all if work waits.
     /// 2. Poll.
@@ -150,17 +173,27 @@ impl<D: Driver> EventLoop<D> {
         if self.tally.is_some() {
             return Ok(());
         }
+        if self.step != Step::Poll {
+            self.finish_turn();
+            return Ok(());
+        }
         let sleep = self.sleep_for(timeout);
+        self.poll(sleep)?;
+        self.serve_events::<false>();
+        self.serve_ready::<false>();
+        self.fire_timers::<false>();
+        self.serve_handles::<false>();
+        self.carry_out_commands::<false>();
+        self.deliver_letters::<false>();
+        self.check_drain();
+        Ok(())
+    }
+
+    /// Steps 2 and 3.
+    fn poll(&mut self, sleep: Option<Duration>) -> io::Result<()> {
         self.driver.poll(sleep, &mut self.events)?;
         self.core.now = self.driver.now();
         std::mem::swap(&mut self.core.ready, &mut self.ready);
-        self.serve_events();
-        self.serve_ready();
-        self.fire_timers();
-        self.serve_handles();
-        self.carry_out_commands();
-        self.deliver_letters();
-        self.check_drain();
         Ok(())
     }
 
@@ -171,7 +204,7 @@ impl<D: Driver> EventLoop<D> {
         if self.tally.is_some() {
             return None;
         }
-        if self.has_work() {
+        if self.step != Step::Poll || self.has_work() || self.driver.has_more() {
             return Some(self.core.now);
         }
         let drain = self.drain.as_ref().map(|drain| drain.deadline);
@@ -184,7 +217,8 @@ impl<D: Driver> EventLoop<D> {
         self.driver.now()
     }
 
-    /// What protocols share: to post, connect, shut down, and read counters from outside.
+    /// What protocols share: to post, connect, shut down, and read counters from outside. What it is asked for is done in
+    /// the next turn, which is due now: see [`next_deadline`](Self::next_deadline).
     pub fn core(&mut self) -> &mut Core {
         self.core.now = self.driver.now();
         &mut self.core
@@ -226,26 +260,36 @@ impl<D: Driver> EventLoop<D> {
         Some(timeout.map_or(due, |timeout| timeout.min(due)))
     }
 
-    /// Step 4.
-    fn serve_events(&mut self) {
+    /// Step 4. As the steps that follow: false if its budget ends before it does; then it is gone on with.
+    fn serve_events<const BUDGET: bool>(&mut self) -> bool {
+        let done = self.resume::<BUDGET>();
         let mut events = std::mem::take(&mut self.events);
-        for &event in &events {
-            let id = EndpointId::from_key(event.key);
-            let Some(connection) = self.entries.connection_mut(id) else {
-                self.serve_other(id, event);
-                continue;
-            };
-            let status = if connection.is_connecting() {
-                connection.on_connecting(&mut self.core, &mut self.shop, &mut self.driver, event)
-            } else {
-                connection.on_event(&mut self.core, &mut self.shop, event)
-            };
-            if status != Status::Alive {
-                self.remove_connection(id, status);
+        for (index, &event) in events.iter().enumerate().skip(done) {
+            self.serve_event(event);
+            if BUDGET && self.is_over() {
+                (self.events, self.done) = (events, index + 1);
+                return false;
             }
         }
         events.clear();
         self.events = events;
+        true
+    }
+
+    #[inline(always)]
+    fn serve_event(&mut self, event: Ready) {
+        let id = EndpointId::from_key(event.key);
+        let Some(connection) = self.entries.connection_mut(id) else {
+            return self.serve_other(id, event);
+        };
+        let status = if connection.is_connecting() {
+            connection.on_connecting(&mut self.core, &mut self.shop, &mut self.driver, event)
+        } else {
+            connection.on_event(&mut self.core, &mut self.shop, event)
+        };
+        if status != Status::Alive {
+            self.remove_connection(id, status);
+        }
     }
 
     /// An event of anything but a connection.
@@ -255,63 +299,96 @@ impl<D: Driver> EventLoop<D> {
             Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
             Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
             Some(Entry::Listener(_)) => self.accept(id),
-            Some(Entry::Connection(_) | Entry::Delayed(_)) => {} // served, and unknown to the driver
-            None => {}                                           // it closed after the poll that found it ready
+            Some(Entry::Dialing(_)) => self.on_dialing(id, event),
+            Some(Entry::SessionSocket(_)) => self.serve_session_socket(id, event),
+            Some(Entry::Connection(_) | Entry::Delayed(_) | Entry::Session(_)) => {} // served, or unknown to the driver
+            None => {} // it closed after the poll that found it ready
         }
     }
 
     /// Step 5.
-    fn serve_ready(&mut self) {
+    fn serve_ready<const BUDGET: bool>(&mut self) -> bool {
         if self.ready.is_empty() {
-            return;
+            return true;
         }
+        let done = self.resume::<BUDGET>();
         let mut ready = std::mem::take(&mut self.ready);
-        for id in ready.drain(..) {
+        for (index, &id) in ready.iter().enumerate().skip(done) {
             match self.entries.get_mut(id) {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.on_ready(core, shop)),
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_ready(core, shop)),
                 Some(Entry::Listener(_)) => self.accept(id),
-                Some(Entry::Delayed(_)) | None => {}
+                Some(Entry::Session(_)) => self.visit_session(id, Session::on_ready),
+                Some(Entry::SessionSocket(_)) => self.resume_sessions(id),
+                Some(Entry::Delayed(_) | Entry::Dialing(_)) | None => {}
+            }
+            if BUDGET && self.is_over() {
+                (self.ready, self.done) = (ready, index + 1);
+                return false;
             }
         }
+        ready.clear();
         self.ready = ready;
+        true
     }
 
     /// Step 6.
-    fn fire_timers(&mut self) {
+    fn fire_timers<const BUDGET: bool>(&mut self) -> bool {
+        let done = self.resume::<BUDGET>();
         let mut due = std::mem::take(&mut self.due);
-        self.core.timers.collect(self.core.now, &mut due);
-        for (_, owner, timer) in due.drain(..) {
+        if done == 0 {
+            self.core.timers.collect(self.core.now, &mut due);
+        }
+        for (index, &(_, owner, timer)) in due.iter().enumerate().skip(done) {
             match self.entries.get_mut(owner) {
                 Some(Entry::Connection(_)) => self.visit(owner, |c, core, shop| c.on_timer(core, shop, timer)),
                 Some(Entry::Socket(_)) => self.visit_socket(owner, |s, core, shop| s.on_timer(core, shop, timer)),
                 Some(Entry::Listener(_)) => self.accept_again(owner, timer),
                 Some(Entry::Delayed(_)) => self.connect_delayed(owner, timer),
-                None => {} // its owner went in this batch, and the timer with it
+                Some(Entry::Dialing(_)) => self.on_dialing_timer(owner, timer),
+                Some(Entry::Session(_)) => self.visit_session(owner, |s, desk| s.on_timer(desk, timer)),
+                Some(Entry::SessionSocket(_)) | None => {} // its owner went in this batch, and the timer with it
+            }
+            if BUDGET && self.is_over() {
+                (self.due, self.done) = (due, index + 1);
+                return false;
             }
         }
+        due.clear();
         self.due = due;
+        true
     }
 
     /// Step 8.
-    fn deliver_letters(&mut self) {
-        if !self.core.post_office.has_visits() {
-            return;
-        }
+    fn deliver_letters<const BUDGET: bool>(&mut self) -> bool {
+        let done = self.resume::<BUDGET>();
         let mut round = std::mem::take(&mut self.round);
-        self.core.post_office.take_visits(&mut round);
-        for id in round.drain(..) {
+        if done == 0 {
+            if !self.core.post_office.has_visits() {
+                self.round = round;
+                return true;
+            }
+            self.core.post_office.take_visits(&mut round);
+        }
+        for (index, &id) in round.iter().enumerate().skip(done) {
             if let Some(slot) = self.core.registry.get_mut(id) {
                 slot.mailbox.on_round = false;
             }
             match self.entries.get_mut(id) {
                 Some(Entry::Connection(_)) => self.visit(id, |c, core, shop| c.deliver_mail(core, shop)),
                 Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.deliver_mail(core, shop)),
+                Some(Entry::Session(_)) => self.visit_session(id, Session::deliver_mail),
                 // A listener takes no mail; what is still to connect is visited when it stands.
-                Some(Entry::Listener(_) | Entry::Delayed(_)) | None => {}
+                Some(Entry::Listener(_) | Entry::Delayed(_) | Entry::Dialing(_) | Entry::SessionSocket(_)) | None => {}
+            }
+            if BUDGET && self.is_over() {
+                (self.round, self.done) = (round, index + 1);
+                return false;
             }
         }
+        round.clear();
         self.round = round;
+        true
     }
 
     fn visit(

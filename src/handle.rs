@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use queue::Queue;
 
 use crate::driver::Wake;
@@ -82,6 +83,7 @@ pub(crate) type RunOnConnection = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 /// What other threads ask of the loop.
 pub(crate) enum Remote {
     Post(EndpointId, Message),
+    Publish(Box<str>, Option<u64>, Bytes),
     Run(RunOnLoop),
     With(ConnectionId, RunOnConnection),
     Shutdown(Duration),
@@ -105,6 +107,25 @@ impl Handle {
             _ => unreachable!("what is handed back is what was handed over"),
         };
         self.push(Remote::Post(to.into(), message.into()), give_back)
+    }
+
+    /// Publishes on a topic: see [`Core::publish`]. How many publications may wait in the turn that comes to it is a matter
+    /// of the subscriptions ([`Slow`](crate::Slow)).
+    ///
+    /// # Errors
+    ///
+    /// Hands the payload back if the loop has ended or its queue is full.
+    pub fn publish(&self, topic: &str, payload: impl Into<Bytes>) -> Result<(), Undelivered<Bytes>> {
+        self.push_publication(topic, None, payload.into())
+    }
+
+    /// Publishes with a key: see [`Core::publish_keyed`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the payload back if the loop has ended or its queue is full.
+    pub fn publish_keyed(&self, topic: &str, key: u64, payload: impl Into<Bytes>) -> Result<(), Undelivered<Bytes>> {
+        self.push_publication(topic, Some(key), payload.into())
     }
 
     /// Runs a closure on the loop's thread, between callbacks.
@@ -172,6 +193,14 @@ impl Handle {
     pub(crate) fn end(&self) -> u64 {
         let requests = self.0.end();
         requests.iter().filter(|request| matches!(request, Remote::Post(..))).count() as u64
+    }
+
+    fn push_publication(&self, topic: &str, key: Option<u64>, payload: Bytes) -> Result<(), Undelivered<Bytes>> {
+        let give_back = |remote| match remote {
+            Remote::Publish(_, _, payload) => payload,
+            _ => unreachable!("what is handed back is what was handed over"),
+        };
+        self.push(Remote::Publish(topic.into(), key, payload), give_back)
     }
 
     fn push<T>(&self, remote: Remote, give_back: impl FnOnce(Remote) -> T) -> Result<(), Undelivered<T>> {

@@ -125,7 +125,8 @@ pub trait Layer<P: Protocol>: Any {
     }
 
     /// Makes of what the inner protocol sent what goes to the peer, and sends that. Called only where
-    /// [`SEALS`](Self::SEALS) is set; `plain` may be changed in place.
+    /// [`SEALS`](Self::SEALS) is set; `plain` may be changed in place. On a session it is called once for each datagram,
+    /// of which it makes one: by one `send`, or in the [`send_buffer`](Context::send_buffer).
     ///
     /// # Errors
     ///
@@ -208,16 +209,37 @@ impl<L: Layer<P>, P: Protocol> Layered<L, P> {
     #[inline]
     fn after(&mut self, cx: &mut Context<'_>, result: Result<(), Failure>) -> Result<(), Failure> {
         if L::SEALS && self.inner.has_output() && self.layer.can_seal() {
-            let mut plain = self.inner.take_output(cx);
-            let sealed = self.layer.seal(cx, &mut plain);
-            self.inner.recycle(plain);
-            sealed?;
+            self.seal(cx)?;
         }
         let asked = self.inner.take_request();
         if asked == Requests::None && result.is_ok() {
             return Ok(());
         }
         self.end_inner(cx, asked, result)
+    }
+
+    fn seal(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if cx.is_datagram() {
+            return self.seal_datagrams(cx);
+        }
+        let mut plain = self.inner.take_output(cx);
+        let sealed = self.layer.seal(cx, &mut plain);
+        self.inner.recycle(plain);
+        sealed
+    }
+
+    /// On a session what the inner protocol sent as one datagram is sealed as one.
+    fn seal_datagrams(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let (mut plain, ends) = self.inner.take_datagrams(cx);
+        let mut start = 0;
+        let sealed = ends.iter().try_for_each(|&end| {
+            let datagram = &mut plain[std::mem::replace(&mut start, end)..end];
+            self.layer.seal(cx, datagram)?;
+            cx.boundary();
+            Ok(())
+        });
+        self.inner.recycle_datagrams(plain, ends);
+        sealed
     }
 
     #[cold]
@@ -279,6 +301,15 @@ impl<L: Layer<P>, P: Protocol> Protocol for Layered<L, P> {
     fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
         self.layer.on_close(cx, reason);
         self.inner.on_close(cx, reason);
+    }
+
+    /// Its type, which says what it is around; where it does not (a box, a protocol that took over, one with a name of
+    /// its own), the name of that.
+    fn name(&self) -> &'static str {
+        match self.inner.name() {
+            name if name == std::any::type_name::<P>() => std::any::type_name::<Self>(),
+            name => name,
+        }
     }
 }
 

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! Start with [`EventLoop`] to embed the loop, with [`Protocol`] to write a protocol, and with
-//! [`testkit`] to test it without sockets. [`Layer`] is for protocols around other protocols.
+//! [`testkit`] to test it without sockets. [`Layer`] is for protocols around other protocols, a [`topic`] for what
+//! many are to get.
 //!
 //! What it is not: an async runtime (callbacks, not futures), and no thread pool (one loop is one
 //! thread; run several loops to use several).
@@ -44,15 +45,21 @@ mod limits;
 mod link;
 mod listener;
 mod message;
+mod options;
 mod outbox;
 mod protocol;
 mod reconnect;
 mod registry;
+mod session;
 mod tail;
+mod target;
 pub mod testkit;
 mod time;
 mod timer;
+pub mod topic;
+mod trace;
 mod udp;
+mod watchdog;
 
 pub use backoff::{Backoff, Jitter};
 pub use context::{Closing, Context};
@@ -66,12 +73,19 @@ pub use id::{ConnectionId, EndpointId, ListenerId, SocketId};
 pub use input::Input;
 pub use layer::{Inner, Layer, Layered};
 pub use limits::{InvalidLimits, Limits};
-pub use listener::{Accepted, ListenOptions};
+pub use listener::Accepted;
 pub use message::Message;
+#[cfg(unix)]
+pub use options::UnixListenOptions;
+pub use options::{ConnectOptions, Keepalive, ListenOptions, StreamOptions};
 pub use protocol::{Protocol, ProtocolFn, protocol_fn};
 pub use reconnect::{Ended, Reconnect, Reconnecting, Retry};
+pub use target::{InvalidTarget, Target};
 pub use time::Time;
 pub use timer::TimerId;
+pub use watchdog::{Callback, Fault, Observer, Running, Stall, Watchdog};
+pub use topic::{Publication, Slow, TopicCounters};
+pub use udp::{Multicast, SessionOptions, UdpOptions};
 
 pub use bytes::Bytes;
 

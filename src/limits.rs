@@ -41,8 +41,8 @@ pub struct Limits {
     /// At or below this much waiting output reading goes on, and `on_drain` is called if it is
     /// owed. Default 64 KiB.
     pub low_water: usize,
-    /// Bytes that all connections together hold: unconsumed input, waiting output, and what
-    /// protocols declare by [`Context::hold`](crate::Context::hold). A connection that would go
+    /// Bytes that all connections together hold: unconsumed input, waiting output, subscriptions and
+    /// the publications that wait, and what protocols declare by [`Context::hold`](crate::Context::hold). A connection that would go
     /// beyond is closed with [`LimitExceeded::LoopMemory`](crate::LimitExceeded). Peers that send large
     /// messages slowly hold their share meanwhile: choose message limits that the loop can afford for
     /// as many of them as it serves. Default 1 GiB.
@@ -58,8 +58,13 @@ pub struct Limits {
     /// counted. Default 256 KiB.
     pub datagram_queue: usize,
     /// Messages posted to one connection that it has not been handed yet; beyond it a post is
-    /// handed back. Default 1,024.
+    /// handed back. Publications have limits of their own ([`Slow`](crate::Slow)). Default 1,024.
     pub mailbox: usize,
+    /// Topics that one connection can be subscribed to; beyond it
+    /// [`subscribe`](crate::Context::subscribe) fails with
+    /// [`LimitExceeded::Subscriptions`](crate::LimitExceeded). It looks through those there are.
+    /// Default 256.
+    pub subscriptions: usize,
     /// Messages and closures sent through [`Handle`](crate::Handle)s that the loop has not taken
     /// yet; beyond it they are handed back. Default 65,536.
     pub handle_queue: usize,
@@ -92,6 +97,7 @@ impl Default for Limits {
             datagrams_per_turn: 64,
             datagram_queue: 256 * KIB,
             mailbox: 1024,
+            subscriptions: 256,
             handle_queue: 65_536,
             connect_timeout: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),

@@ -70,6 +70,12 @@ impl Flag {
     pub(crate) const INNER_TAIL: Self = Self(1 << 15);
     /// Letters wait because the peer does not take its output.
     pub(crate) const SLOW: Self = Self(1 << 16);
+    /// Callbacks are timed: there is a watchdog.
+    pub(crate) const WATCHED: Self = Self(1 << 17);
+    /// A session: input and output are datagrams.
+    pub(crate) const DATAGRAM: Self = Self(1 << 20);
+    /// The empty input that is offered is a datagram, not an offer to somebody further in.
+    pub(crate) const EMPTY_DATAGRAM: Self = Self(1 << 21);
 
     #[inline]
     pub(crate) fn contains(self, other: Self) -> bool {

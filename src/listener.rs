@@ -1,35 +1,27 @@
 //! Listeners: what accepts connections, and the factory that gives each its protocol.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::link::Link;
 use crate::{ListenerId, Protocol};
-
-/// How to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ListenOptions {
-    /// Connections that the system holds until they are accepted. The system may cap it. Default
-    /// 1,024.
-    pub backlog: u32,
-    /// Sets `TCP_NODELAY` on accepted connections: output is corked by the loop already. Default on.
-    pub nodelay: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self { backlog: 1024, nodelay: true }
-    }
-}
 
 /// What a listener's factory is told of a peer.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// The peer's address; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
     /// Who accepted it.
     pub listener: ListenerId,
+}
+
+impl Accepted {
+    /// The peer's IP address, an IPv4 address that came mapped as what it is (RFC 4291 §2.5.5.2);
+    /// `None` on a Unix socket.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
 }
 
 /// Makes the protocol of an accepted connection, or refuses it.

@@ -6,17 +6,20 @@ use std::fmt;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::EndpointId;
 use crate::id::index32;
 use crate::timer::NONE;
+use crate::{EndpointId, Publication};
 
-/// What one protocol posts to another: see [`Core::post`](crate::Core::post).
+/// What one protocol posts to another (see [`Core::post`](crate::Core::post)), or publishes (see
+/// [`Core::publish`](crate::Core::publish)).
 #[non_exhaustive]
 pub enum Message {
     /// Bytes, shared rather than copied.
     Bytes(Bytes),
     /// A value of the program's own; the receiver downcasts it.
     User(Box<dyn Any + Send>),
+    /// What was published on a topic that the receiver has [subscribed](crate::Context::subscribe) to.
+    Published(Publication),
 }
 
 impl Message {
@@ -44,11 +47,18 @@ impl From<Bytes> for Message {
     }
 }
 
+impl From<Publication> for Message {
+    fn from(publication: Publication) -> Self {
+        Self::Published(publication)
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => f.debug_tuple("Bytes").field(bytes).finish(),
             Self::User(_) => f.write_str("User(..)"),
+            Self::Published(publication) => f.debug_tuple("Published").field(publication).finish(),
         }
     }
 }
@@ -58,26 +68,49 @@ impl fmt::Debug for Message {
 pub(crate) struct Mailbox {
     first: u32,
     last: u32,
-    count: u32,
+    /// How many of them were posted: those have a limit of their own, publications their subscriptions'.
+    posts: u32,
     /// Whether its owner is to be visited already.
     pub(crate) on_round: bool,
 }
 
 impl Mailbox {
-    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, count: 0, on_round: false };
+    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, posts: 0, on_round: false };
     /// Takes no letters: always full.
-    pub(crate) const CLOSED: Self = Self { first: NONE, last: NONE, count: u32::MAX, on_round: false };
+    pub(crate) const CLOSED: Self = Self { first: NONE, last: NONE, posts: u32::MAX, on_round: false };
     /// No limit is above this.
     pub(crate) const MOST: usize = u32::MAX as usize;
 
-    pub(crate) fn len(self) -> usize {
-        self.count as usize
+    /// How many that were posted wait.
+    pub(crate) fn posts(self) -> usize {
+        self.posts as usize
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.first == NONE
     }
 }
 
+/// What a letter brings.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Message(Message),
+    Slip(Slip),
+}
+
+/// A subscriber's claim to a publication, which the topics keep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slip {
+    pub(crate) publication: u32,
+    pub(crate) subscription: u32,
+    /// The next letter of the same subscription.
+    pub(crate) later: u32,
+}
+
 struct Letter {
-    message: Message,
+    body: Body,
     next: u32,
+    previous: u32,
     /// The round during which, or after which, it was written.
     round: u32,
 }
@@ -91,34 +124,56 @@ pub(crate) struct PostOffice {
 }
 
 impl PostOffice {
-    /// Puts a letter into `mailbox`, `to`'s, and `to` on the next round.
-    pub(crate) fn push(&mut self, mailbox: &mut Mailbox, to: EndpointId, message: Message) {
-        let index = index32(self.letters.insert(Letter { message, next: NONE, round: self.round }));
-        if mailbox.first == NONE {
-            mailbox.first = index;
-        } else {
-            self.letters[mailbox.last as usize].next = index;
+    /// What a letter takes.
+    pub(crate) const LETTER: usize = size_of::<Letter>();
+
+    /// Puts a letter into `mailbox`, `to`'s, and `to` on the next round. Says where the letter lies.
+    pub(crate) fn push(&mut self, mailbox: &mut Mailbox, to: EndpointId, body: Body) -> u32 {
+        mailbox.posts += u32::from(matches!(body, Body::Message(_)));
+        let letter = Letter { body, next: NONE, previous: mailbox.last, round: self.round };
+        let index = index32(self.letters.insert(letter));
+        match self.letters.get_mut(mailbox.last as usize) {
+            Some(last) => last.next = index,
+            None => mailbox.first = index,
         }
         mailbox.last = index;
-        mailbox.count += 1;
         self.visit(mailbox, to);
+        index
     }
 
-    /// Takes the oldest letter, if it was written before this round began.
-    pub(crate) fn pop(&mut self, mailbox: &mut Mailbox) -> Option<Message> {
+    /// Takes the oldest letter, if it was written before this round began, and says where it lay.
+    pub(crate) fn pop(&mut self, mailbox: &mut Mailbox) -> Option<(u32, Body)> {
         let first = self.letters.get(mailbox.first as usize)?;
         if first.round == self.round { None } else { self.pop_any(mailbox) }
     }
 
-    /// Takes the oldest letter.
-    pub(crate) fn pop_any(&mut self, mailbox: &mut Mailbox) -> Option<Message> {
-        if mailbox.first == NONE {
-            return None;
+    /// Takes the oldest letter, and says where it lay.
+    pub(crate) fn pop_any(&mut self, mailbox: &mut Mailbox) -> Option<(u32, Body)> {
+        let first = mailbox.first;
+        (first != NONE).then(|| (first, self.remove(mailbox, first)))
+    }
+
+    /// Takes a letter out of the mailbox, wherever in it it lies.
+    pub(crate) fn remove(&mut self, mailbox: &mut Mailbox, index: u32) -> Body {
+        let letter = self.letters.remove(index as usize);
+        match self.letters.get_mut(letter.previous as usize) {
+            Some(previous) => previous.next = letter.next,
+            None => mailbox.first = letter.next,
         }
-        let letter = self.letters.remove(mailbox.first as usize);
-        mailbox.first = letter.next;
-        mailbox.count -= 1;
-        Some(letter.message)
+        match self.letters.get_mut(letter.next as usize) {
+            Some(next) => next.previous = letter.previous,
+            None => mailbox.last = letter.previous,
+        }
+        mailbox.posts -= u32::from(matches!(letter.body, Body::Message(_)));
+        letter.body
+    }
+
+    /// The claim to a publication that a letter brings, if it brings one.
+    pub(crate) fn slip_mut(&mut self, index: u32) -> Option<&mut Slip> {
+        match &mut self.letters.get_mut(index as usize)?.body {
+            Body::Slip(slip) => Some(slip),
+            Body::Message(_) => None,
+        }
     }
 
     /// Has `to` visited on the next round, once.
@@ -164,11 +219,15 @@ impl PostOffice {
 mod tests {
     use super::*;
 
-    fn bytes(message: Option<Message>) -> Option<Bytes> {
-        match message {
-            Some(Message::Bytes(bytes)) => Some(bytes),
+    fn bytes(letter: Option<(u32, Body)>) -> Option<Bytes> {
+        match letter {
+            Some((_, Body::Message(Message::Bytes(bytes)))) => Some(bytes),
             _ => None,
         }
+    }
+
+    fn letter(text: &'static str) -> Body {
+        Body::Message(Bytes::from(text).into())
     }
 
     #[test]
@@ -176,21 +235,36 @@ mod tests {
         let mut office = PostOffice::default();
         let (a, b) = (EndpointId::new(1, 1), EndpointId::new(2, 1));
         let (mut mail_a, mut mail_b) = (Mailbox::EMPTY, Mailbox::EMPTY);
-        office.push(&mut mail_b, b, Bytes::from_static(b"1").into());
-        office.push(&mut mail_a, a, Bytes::from_static(b"2").into());
-        office.push(&mut mail_b, b, Bytes::from_static(b"3").into());
+        office.push(&mut mail_b, b, letter("1"));
+        office.push(&mut mail_a, a, letter("2"));
+        office.push(&mut mail_b, b, letter("3"));
         let mut round = Vec::new();
         office.take_visits(&mut round);
         assert_eq!(round, [b, a]);
-        assert_eq!(mail_b.len(), 2);
+        assert_eq!(mail_b.posts(), 2);
         assert_eq!(bytes(office.pop(&mut mail_b)).as_deref(), Some(&b"1"[..]));
         assert_eq!(bytes(office.pop(&mut mail_b)).as_deref(), Some(&b"3"[..]));
         assert!(office.pop(&mut mail_b).is_none());
-        office.push(&mut mail_b, b, Bytes::from_static(b"4").into());
+        office.push(&mut mail_b, b, letter("4"));
         assert!(office.pop(&mut mail_b).is_none(), "written during this round");
         assert_eq!(bytes(office.pop_any(&mut mail_b)).as_deref(), Some(&b"4"[..]));
         assert_eq!(bytes(office.pop(&mut mail_a)).as_deref(), Some(&b"2"[..]));
         assert_eq!(office.len(), 0);
+    }
+
+    #[test]
+    fn a_letter_can_be_taken_out_wherever_it_lies() {
+        let to = EndpointId::new(1, 1);
+        for (taken, left) in [([0, 1], "2"), ([2, 0], "1"), ([1, 2], "0")] {
+            let (mut office, mut mailbox) = (PostOffice::default(), Mailbox::EMPTY);
+            let letters = ["0", "1", "2"].map(|text| office.push(&mut mailbox, to, letter(text)));
+            taken.map(|at: usize| office.remove(&mut mailbox, letters[at]));
+            office.push(&mut mailbox, to, letter("3"));
+            assert_eq!(mailbox.posts(), 2);
+            assert_eq!(bytes(office.pop_any(&mut mailbox)).as_deref(), Some(left.as_bytes()));
+            assert_eq!(bytes(office.pop_any(&mut mailbox)).as_deref(), Some(&b"3"[..]));
+            assert!(mailbox.is_empty() && mailbox.posts() == 0 && office.len() == 0);
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Outbox {
     written: usize,
     shared: VecDeque<Shared>,
     shared_len: usize,
+    /// Where in `flat` each datagram ends, on a session.
+    ends: Vec<usize>,
     /// Capacity that it keeps when it is emptied.
     keep: usize,
 }
@@ -75,6 +77,40 @@ impl Outbox {
         if self.shared.is_empty() { self.flat.get(self.written..) } else { None }
     }
 
+    /// One datagram; what was written into the buffer before it is another.
+    pub(crate) fn push_datagram(&mut self, bytes: &[u8]) {
+        self.end_datagram();
+        self.push(bytes);
+        self.ends.push(self.flat.len());
+    }
+
+    /// What was written into the buffer since the last datagram's end is a datagram.
+    pub(crate) fn end_datagram(&mut self) {
+        if self.flat.len() > self.ends.last().copied().unwrap_or(0) {
+            self.ends.push(self.flat.len());
+        }
+    }
+
+    /// The datagrams, each of which has ended.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.iter().scan(0, |start, &end| Some(&self.flat[std::mem::replace(start, end)..end]))
+    }
+
+    pub(crate) fn has_datagrams(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    /// Forgets all datagrams.
+    pub(crate) fn clear_datagrams(&mut self) {
+        self.ends.clear();
+        self.clear();
+    }
+
+    /// All datagrams, and where each ends.
+    pub(crate) fn take_datagrams(&mut self) -> (Vec<u8>, Vec<usize>) {
+        (std::mem::take(&mut self.flat), std::mem::take(&mut self.ends))
+    }
+
     /// Forgets everything, where it lies in one piece.
     #[inline]
     pub(crate) fn clear_flat(&mut self) {
@@ -120,6 +156,14 @@ impl Outbox {
         if self.flat.capacity() == 0 {
             buffer.clear();
             self.flat = buffer;
+        }
+    }
+
+    /// Takes the capacity of a list of ends over.
+    pub(crate) fn reuse_ends(&mut self, mut ends: Vec<usize>) {
+        if self.ends.capacity() == 0 {
+            ends.clear();
+            self.ends = ends;
         }
     }
 
@@ -310,6 +354,26 @@ mod tests {
                 backlog.write_to(&mut sink).expect("the sink takes something");
             }
             assert_eq!(sink.taken, expected, "{taken} bytes taken before");
+        }
+    }
+
+    #[test]
+    fn datagrams_keep_their_borders() {
+        let mut outbox = Outbox::default();
+        for _ in 0..2 {
+            outbox.end_datagram();
+            outbox.push_datagram(b"");
+            outbox.push_datagram(b"one");
+            outbox.tail_mut().extend_from_slice(b"written");
+            outbox.push_datagram(b"two");
+            outbox.tail_mut().extend_from_slice(b"last");
+            outbox.end_datagram();
+            outbox.end_datagram();
+            let all: [&[u8]; 5] = [b"", b"one", b"written", b"two", b"last"];
+            assert!(outbox.datagrams().eq(all));
+            assert_eq!((outbox.len(), outbox.has_datagrams()), (17, true));
+            outbox.clear_datagrams();
+            assert!(!outbox.has_datagrams() && outbox.is_empty());
         }
     }
 

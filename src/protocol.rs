@@ -15,6 +15,10 @@ use crate::{CloseReason, Closing, Context, Failure, Input, Message, TimerId, Tru
 /// outgoing connection gets `on_close` without an `on_open` before it. After a callback returned
 /// `Err`, or asked for `close` or `abort`, only `on_close` follows.
 ///
+/// The same protocol runs on a session over UDP ([`EventLoop::bind_sessions`](crate::EventLoop::bind_sessions),
+/// [`Core::connect_udp`](crate::Core::connect_udp)), where [`is_datagram`](Context::is_datagram) says yes. What is
+/// different there is said at each callback.
+///
 /// ```
 /// use switchboard::{Context, Failure, Input, Protocol};
 ///
@@ -38,7 +42,8 @@ use crate::{CloseReason, Closing, Context, Failure, Input, Message, TimerId, Tru
 /// ```
 pub trait Protocol: Any {
     /// The connection stands: it was accepted, or an outgoing one is established, or another
-    /// protocol [switched](Context::switch_to) to this one.
+    /// protocol [switched](Context::switch_to) to this one. A session opens by the first datagram of its peer, which
+    /// `on_data` is given next; an outgoing one at once, since nothing is exchanged.
     ///
     /// # Errors
     ///
@@ -54,12 +59,19 @@ pub trait Protocol: Any {
     /// calls [`pause_reading`](Context::pause_reading), and in `on_drain` [`resume_reading`](Context::resume_reading), which offers
     /// it again as it is.
     ///
+    /// On a session this is exactly one datagram, which may be empty. It comes whole or not at all, perhaps twice,
+    /// perhaps before one that was sent earlier. What is left of it is dropped and
+    /// [counted](crate::Counters::bytes_discarded), and so is what comes while reading is paused;
+    /// [`wait_for`](Input::wait_for) has no effect.
+    ///
     /// # Errors
     ///
     /// As for [`on_open`](Self::on_open).
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure>;
 
-    /// The peer will send no more (it half-closed); `rest` is what was never consumed.
+    /// The peer will send no more (it half-closed); `rest` is what was never consumed. Never called on a session: how a
+    /// peer says goodbye there is the protocol's own affair, and one that falls silent is closed by its
+    /// [idle timeout](crate::SessionOptions::idle_timeout).
     ///
     /// By default the connection closes: in order if nothing is left, else with [`Truncated`]. A
     /// protocol that goes on sending after the peer's half-close overrides this, and calls
@@ -88,7 +100,8 @@ pub trait Protocol: Any {
     }
 
     /// The peer has taken its output down to the low-water mark. Called exactly once after
-    /// [`has_room`](Context::has_room) said no, unless the connection closes first.
+    /// [`has_room`](Context::has_room) said no, unless the connection closes first. On a session it is the queue of its
+    /// socket that has gone down; what does not fit there is dropped and [counted](crate::Counters::datagrams_dropped).
     ///
     /// # Errors
     ///
@@ -98,8 +111,8 @@ pub trait Protocol: Any {
         Ok(())
     }
 
-    /// Somebody [posted](crate::Core::post) a message to this connection. One that is not
-    /// understood may be dropped.
+    /// Somebody [posted](crate::Core::post) a message to this connection, or [published](crate::Core::publish) on a
+    /// topic that it is [subscribed](Context::subscribe) to. One that is not understood may be dropped.
     ///
     /// # Errors
     ///
@@ -123,6 +136,12 @@ pub trait Protocol: Any {
     /// can be posted and connections opened.
     fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
         let _ = (cx, reason);
+    }
+
+    /// What a [`Watchdog`](crate::Watchdog) calls it: by default its type. What stands for another protocol gives that
+    /// one's name.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
     }
 
     /// The protocol as the loop keeps it. Not to be overridden: it keeps a `Box<dyn Protocol>` from
@@ -167,6 +186,10 @@ impl Protocol for Box<dyn Protocol> {
 
     fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
         (**self).on_close(cx, reason);
+    }
+
+    fn name(&self) -> &'static str {
+        (**self).name()
     }
 
     fn boxed(self) -> Box<dyn Protocol> {

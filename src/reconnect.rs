@@ -1,11 +1,11 @@
 //! Connections that come again when they have ended.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::backoff::{Backoff, between};
-use crate::{Blame, CloseReason, ConnectionId, Core, EndpointId, Message, Protocol, Time};
+use crate::target::Destination;
+use crate::{Blame, CloseReason, ConnectOptions, ConnectionId, Core, EndpointId, Message, Protocol, Target, Time};
 
 /// A client that connects again by itself, to be [started](Self::start) on a loop.
 ///
@@ -32,7 +32,7 @@ use crate::{Blame, CloseReason, ConnectionId, Core, EndpointId, Message, Protoco
 /// }
 ///
 /// let mut event_loop = EventLoop::new()?;
-/// let greeter = Reconnect::new("127.0.0.1:7000".parse()?, Greeter)
+/// let greeter = Reconnect::new(("localhost", 7000), Greeter)
 ///     .backoff(Backoff { most: Duration::from_secs(30), ..Backoff::default() })
 ///     .when_over(|core, reason| {
 ///         println!("that was it: {reason}");
@@ -101,14 +101,15 @@ pub struct Ended<'a> {
 }
 
 impl Reconnect {
-    /// A client of `address`. `factory` makes the protocol of each attempt, and is told how many retries in a row that
+    /// A client of `target`; a name is resolved anew for each attempt. `factory` makes the protocol of each attempt, and is told how many retries in a row that
     /// makes: 0 for the first attempt, 1 for the first after it or after a healthy connection. (That is when the wait
     /// for it begins: the protocol hears nothing more before the connection stands or has failed.)
-    pub fn new<P: Protocol>(address: SocketAddr, mut factory: impl FnMut(u32) -> P + 'static) -> Self {
+    pub fn new<P: Protocol>(target: impl Into<Target>, mut factory: impl FnMut(u32) -> P + 'static) -> Self {
         Self(Box::new(State {
             key: 0,
-            addresses: vec![address],
+            targets: vec![target.into()],
             turn: 0,
+            options: ConnectOptions::default(),
             factory: Box::new(move |retry| factory(retry).boxed()),
             backoff: Backoff::default(),
             decide: Box::new(|ended| Retry::of(ended.reason)),
@@ -119,10 +120,16 @@ impl Reconnect {
         }))
     }
 
-    /// Another address of the same peer. Each attempt after one that was not healthy takes the next, and after the last
-    /// the first.
-    pub fn or_to(mut self, address: SocketAddr) -> Self {
-        self.0.addresses.push(address);
+    /// Another target, where the same peer is to be found. Each attempt after one that was not healthy takes the next, and
+    /// after the last the first.
+    pub fn or_to(mut self, target: impl Into<Target>) -> Self {
+        self.0.targets.push(target.into());
+        self
+    }
+
+    /// How each attempt connects.
+    pub fn connect_options(mut self, options: &ConnectOptions) -> Self {
+        self.0.options = options.clone();
         self
     }
 
@@ -218,9 +225,10 @@ type Over = Box<dyn FnOnce(&mut Core, &CloseReason)>;
 
 struct State {
     key: u64,
-    addresses: Vec<SocketAddr>,
+    targets: Vec<Target>,
     /// The next attempt's place in them.
     turn: usize,
+    options: ConnectOptions,
     factory: Box<dyn FnMut(u32) -> Box<dyn Protocol>>,
     backoff: Backoff,
     decide: Box<dyn FnMut(&mut Ended<'_>) -> Retry>,
@@ -236,7 +244,8 @@ impl State {
     fn attempt(mut self: Box<Self>, core: &mut Core, wait: Duration) {
         self.opened = None;
         let protocol = (self.factory)(self.retry);
-        let id = core.connect_after(wait, self.addresses[self.turn % self.addresses.len()], protocol);
+        let target = self.targets[self.turn % self.targets.len()].clone();
+        let id = core.connect_to(wait, Destination::new(target, &self.options), protocol);
         core.reconnects.present.insert(self.key, id);
         core.reconnects.states.insert(id.into(), self);
     }

@@ -5,6 +5,7 @@ use slab::Slab;
 use crate::EndpointId;
 use crate::id::index32;
 use crate::message::Mailbox;
+use crate::timer::NONE;
 
 /// What the loop keeps for a living id.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Slot {
     /// Whether the thing still takes messages; it may linger a while after that.
     open: bool,
     pub(crate) mailbox: Mailbox,
+    /// The first of its subscriptions.
+    pub(crate) subscriptions: u32,
 }
 
 /// Hands out ids. They are apart from the connections' storage, so that a callback learns the id of
@@ -28,7 +31,7 @@ impl Registry {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         EndpointId::new(
-            index32(self.slots.insert(Slot { generation, open: true, mailbox: Mailbox::EMPTY })),
+            index32(self.slots.insert(Slot { generation, open: true, mailbox: Mailbox::EMPTY, subscriptions: NONE })),
             generation,
         )
     }

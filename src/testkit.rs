@@ -3,6 +3,7 @@
 //! | | |
 //! | --- | --- |
 //! | [`Harness`], [`DatagramHarness`] | one protocol by hand: bytes in, bytes out, time advanced; a [`Transcript`] of it |
+//! | [`SessionHarness`], [`check_session_conformance`], [`fuzz_session`] | a protocol on a session over UDP, in all these ways |
 //! | [`check_conformance`], [`check_layer`] | a conversation in every way in which it could arrive |
 //! | [`Pair`] | two protocols on a link with latency, bandwidth and faults |
 //! | [`Simulation`] | many hosts, each a whole loop, on a network that goes wrong as a seed says; [`check_seeds`] runs many |
@@ -60,6 +61,9 @@ mod pair;
 mod recorder;
 mod schedule;
 mod seeds;
+mod session_check;
+mod session_harness;
+mod session_trial;
 mod simulation;
 mod stage;
 mod transcript;
@@ -72,12 +76,14 @@ pub use fuzz::{Fuzz, fuzz, replay_seeds};
 pub use harness::Harness;
 pub use inbox::Inbox;
 pub use memory::{MemoryDriver, MemoryListener, MemorySocket, MemoryStream};
-pub use network::{Network, Peer, network, network_until_would_block};
+pub use network::{Lookup, Network, Peer, Sent, network, network_until_would_block};
 pub use notes::note;
 pub use pair::{Pair, Side};
 pub use recorder::{FlightRecorder, Recorded, Replay, replay, replay_with_limits};
 pub use schedule::{Operation, Schedule};
 pub use seeds::{check_seeds, check_seeds_on};
+pub use session_check::{SessionCheck, check_session_conformance, fuzz_session};
+pub use session_harness::SessionHarness;
 pub use simulation::{
     Conditions, Faults, Host, SimulatedDriver, SimulatedListener, SimulatedSocket, SimulatedStream, Simulation,
 };

@@ -1,21 +1,25 @@
-//! The state machine of one bound UDP socket.
+//! The state machine of one bound UDP socket, for a protocol that speaks to all peers at once.
 
 use std::io;
 
 use crate::context::Requests;
-use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams};
-use crate::driver::{Ready, Socket};
+use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams, Envelope};
+use crate::driver::{Ready, Received, Socket};
 use crate::link::{Flag, Link};
-use crate::{CloseReason, Core, Failure, SocketId, Time, TimerId};
+use crate::{Callback, CloseReason, Core, Failure, LimitExceeded, SocketId, Time, TimerId};
+
+mod options;
+mod outlet;
+
+pub use options::{Multicast, SessionOptions, UdpOptions};
+pub(crate) use outlet::{Outlet, is_refusal};
 
 /// A UDP socket's entry in the slab.
 pub(crate) struct UdpEndpoint<K> {
-    pub(crate) socket: K,
+    pub(crate) outlet: Outlet<K>,
     pub(crate) id: SocketId,
     pub(crate) link: Link,
     protocol: Option<Box<dyn DatagramProtocol>>,
-    /// What the system has not taken.
-    queue: Datagrams,
     /// Why the socket ends when the queue is empty.
     then: Option<CloseReason>,
 }
@@ -44,7 +48,8 @@ pub(crate) enum UdpStatus {
 impl<K: Socket> UdpEndpoint<K> {
     pub(crate) fn new(socket: K, id: SocketId, protocol: Box<dyn DatagramProtocol>, now: Time) -> Self {
         let link = Link::new(id.endpoint, id.counters, now);
-        Self { socket, id, link, protocol: Some(protocol), queue: Datagrams::default(), then: None }
+        let outlet = Outlet::new(socket, id.counters);
+        Self { outlet, id, link, protocol: Some(protocol), then: None }
     }
 
     pub(crate) fn protocol(&mut self) -> Option<&mut dyn DatagramProtocol> {
@@ -56,12 +61,13 @@ impl<K: Socket> UdpEndpoint<K> {
         &mut self,
         core: &mut Core,
         shop: &mut DatagramWorkshop,
+        which: Callback,
         callback: impl FnOnce(&mut dyn DatagramProtocol, &mut DatagramContext<'_>) -> Result<(), Failure>,
     ) -> UdpStatus {
         if self.then.is_some() {
             return UdpStatus::Alive;
         }
-        let outcome = self.call(core, &mut shop.out, callback);
+        let outcome = self.call(core, &mut shop.out, which, callback);
         self.settle(core, shop, outcome)
     }
 
@@ -69,12 +75,17 @@ impl<K: Socket> UdpEndpoint<K> {
         if !core.timers.fire(&mut self.link.timers, timer) {
             return UdpStatus::Alive;
         }
-        self.visit(core, shop, |protocol, cx| protocol.on_timer(cx, timer))
+        let before = core.before_visit(&self.link, (0, self.outlet.len()));
+        let status = self.visit(core, shop, Callback::Timer, |protocol, cx| protocol.on_timer(cx, timer));
+        if let Some(before) = before {
+            core.after_visit(&self.link, before, (0, self.outlet.len()), status == UdpStatus::Gone);
+        }
+        status
     }
 
     /// The system has news of the socket.
     pub(crate) fn on_event(&mut self, core: &mut Core, shop: &mut DatagramWorkshop, ready: Ready) -> UdpStatus {
-        if ready.writable && !self.queue.is_empty() && self.on_writable(core) == UdpStatus::Gone {
+        if ready.writable && !self.outlet.is_empty() && self.on_writable(core) == UdpStatus::Gone {
             return UdpStatus::Gone;
         }
         if ready.readable || ready.error {
@@ -93,11 +104,12 @@ impl<K: Socket> UdpEndpoint<K> {
     }
 
     pub(crate) fn deliver_mail(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
-        let id = self.link.id;
-        while let Some(slot) = core.registry.get_mut(id)
-            && let Some(message) = core.post_office.pop(&mut slot.mailbox)
+        while self.then.is_none()
+            && let Some(message) = core.next_message(&self.link)
         {
-            if self.visit(core, shop, |protocol, cx| protocol.on_message(cx, message)) == UdpStatus::Gone {
+            if self.visit(core, shop, Callback::Message, |protocol, cx| protocol.on_message(cx, message))
+                == UdpStatus::Gone
+            {
                 return UdpStatus::Gone;
             }
         }
@@ -107,15 +119,20 @@ impl<K: Socket> UdpEndpoint<K> {
     /// Closes from outside.
     pub(crate) fn close_by_command(&mut self, core: &mut Core, abort: bool) -> UdpStatus {
         if abort {
-            let unsent = self.queue.len();
+            let unsent = self.outlet.len();
             return self.end(core, CloseReason::Aborted { unsent });
         }
         self.close(core, CloseReason::Local)
     }
 
+    /// It has exceeded a limit.
+    pub(crate) fn enforce(&mut self, core: &mut Core, limit: LimitExceeded) -> UdpStatus {
+        self.end(core, CloseReason::Limit(limit))
+    }
+
     /// The drain's deadline has come.
     pub(crate) fn cut_off(&mut self, core: &mut Core) -> UdpStatus {
-        let unsent = self.queue.len();
+        let unsent = self.outlet.len();
         self.end(core, CloseReason::Shutdown { unsent })
     }
 
@@ -123,13 +140,19 @@ impl<K: Socket> UdpEndpoint<K> {
         &mut self,
         core: &mut Core,
         out: &mut Datagrams,
+        which: Callback,
         callback: impl FnOnce(&mut dyn DatagramProtocol, &mut DatagramContext<'_>) -> Result<(), Failure>,
     ) -> (Result<(), Failure>, Requests) {
         let Some(protocol) = self.protocol.as_deref_mut() else { return (Ok(()), Requests::None) };
-        let (link, socket) = (&mut self.link, &self.socket);
+        if let Some(watch) = &mut core.watch {
+            watch.begin(Some(self.link.id), protocol.name(), which);
+        }
+        let (link, socket) = (&mut self.link, &self.outlet.socket);
         let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None };
         let result = callback(protocol, &mut cx);
-        (result, cx.requests)
+        let requests = cx.requests;
+        core.end_watched();
+        (result, requests)
     }
 
     fn settle(
@@ -139,8 +162,8 @@ impl<K: Socket> UdpEndpoint<K> {
         (result, requests): (Result<(), Failure>, Requests),
     ) -> UdpStatus {
         if requests == Requests::Abort {
-            let unsent = self.queue.len() + shop.out.len();
-            self.count_dropped(core, shop.out.count());
+            let unsent = self.outlet.len() + shop.out.len();
+            core.counters[self.link.counters as usize].datagrams_dropped += shop.out.count() as u64;
             shop.out.clear();
             return self.end(core, CloseReason::Aborted { unsent });
         }
@@ -155,7 +178,7 @@ impl<K: Socket> UdpEndpoint<K> {
     /// Receives up to the turn's budget; each datagram's answers leave before the next is received.
     fn read(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
         for _ in 0..core.limits.datagrams_per_turn {
-            let (len, source) = match self.socket.recv_from(&mut shop.read_buffer) {
+            let Received { len, source, local } = match self.outlet.socket.recv_from(&mut shop.read_buffer) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.link.flags.remove(Flag::READABLE);
@@ -175,8 +198,9 @@ impl<K: Socket> UdpEndpoint<K> {
                 core.counters[self.link.counters as usize].bytes_discarded += len as u64;
                 continue;
             }
-            let datagram = Datagram::new(source, &mut shop.read_buffer[..len]);
-            let outcome = self.call(core, &mut shop.out, |protocol, cx| protocol.on_datagram(cx, datagram));
+            let datagram = Datagram::new(source, local, &mut shop.read_buffer[..len]);
+            let outcome =
+                self.call(core, &mut shop.out, Callback::Datagram, |protocol, cx| protocol.on_datagram(cx, datagram));
             if self.settle(core, shop, outcome) == UdpStatus::Gone {
                 return UdpStatus::Gone;
             }
@@ -197,61 +221,22 @@ impl<K: Socket> UdpEndpoint<K> {
         if out.is_empty() {
             return;
         }
-        let sent = if self.queue.is_empty() { self.send(core, out) } else { 0 };
-        let mut dropped = 0;
-        for (target, payload) in out.iter().skip(sent) {
-            let cost = Datagrams::cost(payload.len());
-            let fits =
-                self.queue.len() + cost <= core.limits.datagram_queue && core.held + cost <= core.limits.loop_memory;
-            if fits {
-                core.held += cost;
-                self.queue.push(target, payload);
-            } else {
-                dropped += 1;
-            }
+        for (Envelope { target, source, .. }, payload) in out.iter() {
+            self.outlet.send(core, target, source, payload);
         }
-        self.count_dropped(core, dropped);
         out.clear();
     }
 
     fn on_writable(&mut self, core: &mut Core) -> UdpStatus {
-        let mut queue = std::mem::take(&mut self.queue);
-        let sent = self.send(core, &queue);
-        let before = queue.len();
-        queue.remove_first(sent);
-        core.held -= before - queue.len();
-        if !queue.is_empty() {
-            self.queue = queue;
-            return UdpStatus::Alive;
-        }
-        match self.then.take() {
+        self.outlet.on_writable(core);
+        match self.then.take_if(|_| self.outlet.is_empty()) {
             Some(reason) => self.end(core, reason),
             None => UdpStatus::Alive,
         }
     }
 
-    /// Sends until the system has no room, and says how many are dealt with.
-    fn send(&mut self, core: &mut Core, datagrams: &Datagrams) -> usize {
-        let counters = &mut core.counters[self.link.counters as usize];
-        for (done, (target, payload)) in datagrams.iter().enumerate() {
-            loop {
-                match self.socket.send_to(payload, target) {
-                    Ok(()) => {
-                        counters.datagrams_out += 1;
-                        counters.bytes_out += payload.len() as u64;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return done,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(_) => counters.datagrams_dropped += 1,
-                }
-                break;
-            }
-        }
-        datagrams.count()
-    }
-
     fn close(&mut self, core: &mut Core, reason: CloseReason) -> UdpStatus {
-        if self.queue.is_empty() {
+        if self.outlet.is_empty() {
             return self.end(core, reason);
         }
         self.then.get_or_insert(reason);
@@ -259,20 +244,19 @@ impl<K: Socket> UdpEndpoint<K> {
     }
 
     fn end(&mut self, core: &mut Core, reason: CloseReason) -> UdpStatus {
-        self.count_dropped(core, self.queue.count());
-        core.held -= self.queue.len() + self.link.held_by_protocol;
+        self.outlet.drop_all(core);
+        core.held -= self.link.held_by_protocol;
         self.link.held_by_protocol = 0;
-        self.queue.clear();
         core.timers.cancel_depths(&mut self.link.timers, 0..=u8::MAX);
         core.retire(&self.link);
         if let Some(mut protocol) = self.protocol.take() {
+            if let Some(watch) = &mut core.watch {
+                watch.begin(Some(self.link.id), protocol.name(), Callback::Close);
+            }
             protocol.on_close(core, &reason);
+            core.end_watched();
         }
         core.note_close(self.link.id, reason);
         UdpStatus::Gone
-    }
-
-    fn count_dropped(&self, core: &mut Core, count: usize) {
-        core.counters[self.link.counters as usize].datagrams_dropped += count as u64;
     }
 }

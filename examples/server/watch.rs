@@ -60,7 +60,8 @@ pub(crate) struct Watch {
 
 /// Puts the layer around `protocol`.
 pub(crate) fn watch<P: Protocol + Timed>(watched: &Rc<Watched>, peer: &Accepted, protocol: P) -> Layered<Watch, P> {
-    let watch = Watch { watched: Rc::clone(watched), peer: peer.peer, opened: Time::ZERO, told: None };
+    let peer = peer.peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))); // this server has no Unix sockets
+    let watch = Watch { watched: Rc::clone(watched), peer, opened: Time::ZERO, told: None };
     Layered::new(watch, protocol)
 }
 

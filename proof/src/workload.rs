@@ -1,4 +1,4 @@
-//! The mixed workload: echo, heartbeat, WebSocket, UDP, posts, protocol switches, layers and a drain, all on
+//! The mixed workload: echo, heartbeat, WebSocket, UDP, posts, topics, protocol switches, layers and a drain, all on
 //! one simulated network, where everything happens in an order that a seed, or a fuzzer's input, has chosen.
 //!
 //! Clients know what must come back to them, and say so at once if something else does. In the end everything is made
@@ -7,6 +7,7 @@
 mod callers;
 mod datagrams;
 mod dialects;
+mod hub;
 mod servers;
 mod talker;
 mod world;
@@ -33,6 +34,8 @@ pub struct Report {
     pub datagrams: u64,
     /// Lines that were posted from one connection to another.
     pub letters: u64,
+    /// Publications that were handed over to a subscriber.
+    pub publications: u64,
     /// Times that a client found no room, and was told when there was again.
     pub drains: u64,
     /// Faults of the network, of any kind.
@@ -48,6 +51,7 @@ impl AddAssign for Report {
         self.bytes += other.bytes;
         self.datagrams += other.datagrams;
         self.letters += other.letters;
+        self.publications += other.publications;
         self.drains += other.drains;
         self.faults += other.faults;
         self.time += other.time;
@@ -56,11 +60,11 @@ impl AddAssign for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest, connections, bytes, datagrams, letters, drains, faults, time } = self;
+        let Self { digest, connections, bytes, datagrams, letters, publications, drains, faults, time } = self;
         write!(
             f,
-            "{connections} connections, {bytes} bytes, {datagrams} datagrams, {letters} letters, {drains} drains, \
-             {faults} faults, {} s of virtual time, digest {digest:016x}",
+            "{connections} connections, {bytes} bytes, {datagrams} datagrams, {letters} letters, {publications} publications, \
+             {drains} drains, {faults} faults, {} s of virtual time, digest {digest:016x}",
             time.as_secs()
         )
     }

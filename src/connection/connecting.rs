@@ -8,9 +8,15 @@ use crate::{CloseReason, Core, Protocol};
 impl<S: Stream> Connection<S> {
     /// An outgoing connection, with its time limit.
     pub(crate) fn connecting(stream: S, link: Link, protocol: Box<dyn Protocol>, core: &mut Core) -> Self {
+        let mut connection = Self::dialed(stream, link, protocol);
+        connection.set_loop_timer(core, core.limits.connect_timeout);
+        connection
+    }
+
+    /// As [`connecting`](Self::connecting), whose time limit was another's.
+    pub(crate) fn dialed(stream: S, link: Link, protocol: Box<dyn Protocol>) -> Self {
         let mut connection = Self::new(stream, link, protocol);
         connection.link.flags.insert(Flag::CONNECTING);
-        connection.set_loop_timer(core, core.limits.connect_timeout);
         connection
     }
 

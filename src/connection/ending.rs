@@ -6,7 +6,7 @@ use super::{Connection, Status};
 use crate::driver::Stream;
 use crate::link::Flag;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Closing, Core, LimitExceeded};
+use crate::{CloseReason, Core, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
     /// Closes from outside, as the protocol's own `close` or `abort` would.
@@ -16,6 +16,11 @@ impl<S: Stream> Connection<S> {
         }
         let reason = self.orderly();
         self.close(core, reason)
+    }
+
+    /// It has exceeded a limit of which the loop takes note outside of its own callbacks.
+    pub(crate) fn enforce(&mut self, core: &mut Core, limit: LimitExceeded) -> Status {
+        if self.is_open() { self.broke(core, CloseReason::Limit(limit)) } else { Status::Alive }
     }
 
     /// An outgoing connection that was not established.
@@ -137,7 +142,7 @@ impl<S: Stream> Connection<S> {
             counters.closed += 1;
         }
         if let Some(mut protocol) = self.protocol.take() {
-            protocol.on_close(&mut Closing { core, id: self.link.id, counters: self.link.counters }, &reason);
+            Self::tell_protocol(&mut *protocol, core, &self.link, &reason);
         }
         core.note_close(self.link.id, reason);
     }

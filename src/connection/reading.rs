@@ -8,11 +8,11 @@ use crate::driver::{Ready, Stream};
 use crate::link::Flag;
 use crate::outbox::Outbox;
 use crate::tail::Tail;
-use crate::{CloseReason, Context, Core, Input, LimitExceeded};
+use crate::{Callback, CloseReason, Context, Core, Input, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
     /// The system has news of an established connection.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_event(&mut self, core: &mut Core, shop: &mut Workshop, ready: Ready) -> Status {
         if ready.readable {
             self.link.flags.insert(Flag::READABLE);
@@ -43,17 +43,26 @@ impl<S: Stream> Connection<S> {
     }
 
     /// One read, and its delivery. What remains has its turn from the ready list.
-    #[inline]
+    #[inline(never)]
     pub(super) fn read(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        if self.tail.is_some() || self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
+        if self.tail.is_some() || self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING | Flag::WATCHED) {
             return self.read_slowly(core, shop);
         }
+        self.read_afresh::<false>(core, shop)
+    }
+
+    /// A read with nothing before it.
+    #[inline(always)]
+    fn read_afresh<const WATCHED: bool>(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         let count = match self.stream.read(&mut shop.read_buffer) {
             Ok(0) => return self.reached_eof(core, shop),
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
         self.note_read(core, count, count < shop.read_buffer.len() && shop.short_means_drained);
+        if WATCHED {
+            self.begin_watched(core, Callback::Data);
+        }
         // Only who lingers has none, and reads elsewhere.
         let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
         let mut input = Input::new(&mut shop.read_buffer[..count]);
@@ -69,6 +78,9 @@ impl<S: Stream> Connection<S> {
         };
         let result = protocol.on_data(&mut cx, &mut input);
         let requests = cx.requests;
+        if WATCHED {
+            core.end_watched();
+        }
         // The usual end: everything consumed, nothing asked for, nothing waiting.
         let special = Flag::READABLE | Flag::REOFFER | Flag::DRAIN_OWED;
         if input.is_empty()
@@ -106,13 +118,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// A read behind what is unconsumed, or one whose bytes are discarded.
+    /// A read behind what is unconsumed, or one whose bytes are discarded, or one that is timed.
     #[cold]
     fn read_slowly(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
             return self.discard(core, shop);
         }
-        let Some(mut tail) = self.tail.take() else { return Status::Alive };
+        let Some(mut tail) = self.tail.take() else { return self.read_afresh::<true>(core, shop) };
         let limit = core.limits.receive_buffer;
         if tail.len() >= limit {
             let wanted = tail.len() + 1;
@@ -235,10 +247,10 @@ impl<S: Stream> Connection<S> {
     pub(super) fn tell_eof(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
         self.link.flags.insert(Flag::EOF_TOLD);
         let Some(mut tail) = self.tail.take() else {
-            return self.call(core, out, |protocol, cx| protocol.on_eof(cx, &mut Input::new(&mut [])));
+            return self.call(core, out, Callback::Eof, |protocol, cx| protocol.on_eof(cx, &mut Input::new(&mut [])));
         };
         let mut rest = Input::new(tail.bytes_mut());
-        let outcome = self.call(core, out, |protocol, cx| protocol.on_eof(cx, &mut rest));
+        let outcome = self.call(core, out, Callback::Eof, |protocol, cx| protocol.on_eof(cx, &mut rest));
         let left = rest.len();
         self.keep_tail(core, tail, left, 0, outcome)
     }

@@ -12,7 +12,7 @@ use crate::{CloseReason, Core, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
     /// Writes a visit's output in one go. False if something of it is left.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_at_once(&mut self, core: &mut Core, shop: &mut Workshop) -> bool {
         let Some(flat) = shop.out.as_flat() else { return false };
         let len = flat.len();

@@ -1,18 +1,33 @@
 //! The driver of the real world: mio's poll, the operating system's sockets, clock and randomness.
 //!
-//! The only file that names any of them. Linux is what it is tested on.
+//! Nothing but this file and those below it names any of them. Linux is what it is tested on.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::mio::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use ::mio::net::UnixListener;
+use ::mio::net::{TcpListener, TcpStream};
 use ::mio::{Events, Interest, Poll, Token, Waker};
-use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
+use socket2::SockRef;
 
-use super::{AcceptError, Driver, Ready, Socket, Stream, Wake};
-use crate::{ListenOptions, Time};
+use super::{AcceptError, Driver, Ready, Stream, Wake};
+#[cfg(unix)]
+use crate::UnixListenOptions;
+use crate::{ConnectOptions, ListenOptions, StreamOptions, Time, UdpOptions};
+
+mod options;
+mod resolver;
+mod udp;
+#[cfg(unix)]
+mod unix;
+
+use resolver::Resolver;
+pub use udp::MioSocket;
 
 // A key has an index of 32 bits and a generation of 32 bits, and mio's token is a usize.
 const _: () = assert!(usize::BITS >= 64, "the mio driver needs 64-bit pointers");
@@ -27,6 +42,7 @@ pub struct MioDriver {
     poll: Poll,
     events: Events,
     waker: Arc<dyn Wake>,
+    resolver: Resolver,
     start: Instant,
 }
 
@@ -41,7 +57,22 @@ impl MioDriver {
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
         let start = Instant::now();
-        Ok(Self { poll, events: Events::with_capacity(EVENTS), waker, start })
+        Ok(Self { poll, events: Events::with_capacity(EVENTS), waker, resolver: Resolver::default(), start })
+    }
+}
+
+/// Readable while the next poll would find something, wake-ups included.
+#[cfg(unix)]
+impl std::os::fd::AsFd for MioDriver {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for MioDriver {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.poll.as_raw_fd()
     }
 }
 
@@ -51,20 +82,36 @@ impl Wake for Waker {
     }
 }
 
-/// A TCP connection of the [`MioDriver`].
+/// A connection of the [`MioDriver`]: TCP's, or a Unix stream socket.
 #[derive(Debug)]
 pub struct MioStream(TcpStream);
 
-/// A TCP listener of the [`MioDriver`].
-#[derive(Debug)]
-pub struct MioListener {
-    listener: TcpListener,
-    nodelay: bool,
+/// For options that [`StreamOptions`] has not.
+#[cfg(unix)]
+impl std::os::fd::AsFd for MioStream {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
-/// A UDP socket of the [`MioDriver`].
+/// A listener of the [`MioDriver`].
 #[derive(Debug)]
-pub struct MioSocket(UdpSocket);
+pub struct MioListener(Listening);
+
+#[derive(Debug)]
+enum Listening {
+    Tcp {
+        listener: TcpListener,
+        /// The options that connections do not inherit.
+        options: Option<StreamOptions>,
+    },
+    #[cfg(unix)]
+    Unix {
+        /// Dropped first: while there is a file, somebody listens.
+        _file: unix::SocketFile,
+        listener: UnixListener,
+    },
+}
 
 impl Driver for MioDriver {
     type Stream = MioStream;
@@ -79,8 +126,10 @@ impl Driver for MioDriver {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
+        let mut woken = false;
         for event in &self.events {
             if event.token() == WAKE {
+                woken = true;
                 continue;
             }
             ready.push(Ready {
@@ -91,11 +140,23 @@ impl Driver for MioDriver {
                 error: event.is_error(),
             });
         }
+        if woken {
+            self.resolver.take(ready);
+        }
         Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        self.events.iter().nth(EVENTS - 1).is_some()
     }
 
     fn now(&self) -> Time {
         Time::ZERO + self.start.elapsed()
+    }
+
+    fn clock(&self) -> Box<dyn Fn() -> Time> {
+        let start = self.start;
+        Box::new(move || Time::ZERO + start.elapsed())
     }
 
     fn seed(&mut self) -> io::Result<[u8; 32]> {
@@ -109,48 +170,80 @@ impl Driver for MioDriver {
     }
 
     fn listen(&mut self, key: u64, address: SocketAddr, options: &ListenOptions) -> io::Result<MioListener> {
-        let socket = Socket2::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        // On Unix: bind although connections of an earlier run are still in TIME_WAIT. On Windows
-        // the option means something else, which nobody wants.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        let mut listener = TcpListener::from_std(socket.into());
+        let mut listener = TcpListener::from_std(options::listener(address, options)?.into());
         self.poll.registry().register(&mut listener, token(key), Interest::READABLE)?;
-        Ok(MioListener { listener, nodelay: options.nodelay })
+        let options = (!options::INHERITED).then(|| options.stream.clone());
+        Ok(MioListener(Listening::Tcp { listener, options }))
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(&mut self, key: u64, path: &Path, options: &UnixListenOptions) -> io::Result<MioListener> {
+        let (mut listener, file) = unix::listen(path, options)?;
+        self.poll.registry().register(&mut listener, token(key), Interest::READABLE)?;
+        Ok(MioListener(Listening::Unix { _file: file, listener }))
     }
 
     fn listener_addr(&self, listener: &MioListener) -> io::Result<SocketAddr> {
-        listener.listener.local_addr()
+        match &listener.0 {
+            Listening::Tcp { listener, .. } => listener.local_addr(),
+            #[cfg(unix)]
+            Listening::Unix { .. } => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    fn accept(&mut self, listener: &mut MioListener) -> Result<(MioStream, SocketAddr), AcceptError> {
-        let (stream, peer) = listener.listener.accept().map_err(accept_error)?;
-        if listener.nodelay {
-            stream.set_nodelay(true).map_err(AcceptError::Retry)?; // fails if the peer has reset already
+    fn accept(&mut self, listener: &mut MioListener) -> Result<(MioStream, Option<SocketAddr>), AcceptError> {
+        match &listener.0 {
+            Listening::Tcp { listener, options } => {
+                let (stream, peer) = listener.accept().map_err(accept_error)?;
+                if let Some(options) = options {
+                    // Fails if the peer has reset already.
+                    options::set_stream(SockRef::from(&stream), peer, options).map_err(AcceptError::Retry)?;
+                }
+                Ok((MioStream(stream), Some(peer)))
+            }
+            #[cfg(unix)]
+            Listening::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().map_err(accept_error)?;
+                Ok((MioStream(unix::stream(stream)), None))
+            }
         }
-        Ok((MioStream(stream), peer))
     }
 
     fn register(&mut self, key: u64, stream: &mut MioStream) -> io::Result<()> {
         self.poll.registry().register(&mut stream.0, token(key), Interest::READABLE | Interest::WRITABLE)
     }
 
-    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<MioStream> {
-        let mut stream = MioStream(TcpStream::connect(address)?);
-        stream.0.set_nodelay(true)?;
+    fn connect(&mut self, key: u64, address: SocketAddr, options: &ConnectOptions) -> io::Result<MioStream> {
+        let mut stream = MioStream(options::connection(address, options)?);
         self.register(key, &mut stream)?;
         Ok(stream)
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&mut self, key: u64, path: &Path, options: &ConnectOptions) -> io::Result<MioStream> {
+        let mut stream = MioStream(unix::connect(path, options)?);
+        self.register(key, &mut stream)?;
+        Ok(stream)
+    }
+
+    fn resolve(&mut self, key: u64, host: &str, port: u16) {
+        self.resolver.resolve(key, host, port, &self.waker);
+    }
+
+    fn resolved(&mut self, key: u64) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.resolver.resolved(key)
+    }
+
+    fn forget(&mut self, key: u64) {
+        self.resolver.forget(key);
     }
 
     fn connected(&mut self, stream: &mut MioStream) -> io::Result<bool> {
         if let Some(error) = stream.0.take_error()? {
             return Err(error);
         }
-        match stream.0.peer_addr() {
-            Ok(_) => Ok(true),
+        match SockRef::from(&stream.0).peer_addr() {
+            Ok(_) => Ok(true), // of whatever family
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
         }
@@ -165,17 +258,30 @@ impl Driver for MioDriver {
     }
 
     fn close_listener(&mut self, mut listener: MioListener) {
-        let _ = self.poll.registry().deregister(&mut listener.listener);
+        let _ = match &mut listener.0 {
+            Listening::Tcp { listener, .. } => self.poll.registry().deregister(listener),
+            #[cfg(unix)]
+            Listening::Unix { listener, .. } => self.poll.registry().deregister(listener),
+        };
     }
 
-    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<MioSocket> {
-        let mut socket = UdpSocket::bind(address)?;
-        self.poll.registry().register(&mut socket, token(key), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(MioSocket(socket))
+    fn bind_udp(&mut self, key: u64, address: SocketAddr, options: &UdpOptions) -> io::Result<MioSocket> {
+        self.register_socket(key, MioSocket::bind(address, options)?)
+    }
+
+    fn connect_udp(&mut self, key: u64, peer: SocketAddr, options: &UdpOptions) -> io::Result<MioSocket> {
+        self.register_socket(key, MioSocket::connect(peer, options)?)
     }
 
     fn close_socket(&mut self, mut socket: MioSocket) {
-        let _ = self.poll.registry().deregister(&mut socket.0);
+        let _ = self.poll.registry().deregister(&mut socket.socket);
+    }
+}
+
+impl MioDriver {
+    fn register_socket(&mut self, key: u64, mut socket: MioSocket) -> io::Result<MioSocket> {
+        self.poll.registry().register(&mut socket.socket, token(key), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(socket)
     }
 }
 
@@ -226,20 +332,6 @@ impl Stream for MioStream {
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.0.peer_addr()
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-impl Socket for MioSocket {
-    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.recv_from(buffer)
-    }
-
-    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()> {
-        self.0.send_to(payload, target).map(drop)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

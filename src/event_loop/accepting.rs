@@ -6,7 +6,8 @@ use crate::driver::{AcceptError, Driver};
 use crate::link::{Flag, Link};
 use crate::listener::Accepted;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Closing, EndpointId, Protocol, TimerId};
+use crate::trace;
+use crate::{Callback, CloseReason, EndpointId, Protocol, TimerId};
 
 impl<D: Driver> EventLoop<D> {
     /// Accepts who waits, within the turn's budget and the loop's limit.
@@ -18,6 +19,7 @@ impl<D: Driver> EventLoop<D> {
                 if !listener.link.flags.contains(Flag::HELD) {
                     listener.link.flags.insert(Flag::HELD);
                     self.full.push(id);
+                    trace::full(id, self.core.limits.connections);
                 }
                 return;
             }
@@ -25,11 +27,13 @@ impl<D: Driver> EventLoop<D> {
             let (stream, peer) = match self.driver.accept(&mut listener.listener) {
                 Ok(accepted) => accepted,
                 Err(AcceptError::Empty) => return,
-                Err(AcceptError::Retry(_)) => {
+                Err(AcceptError::Retry(error)) => {
+                    trace::accept_failed(id, &error);
                     self.core.counters[counters as usize].accept_errors += 1;
                     continue;
                 }
-                Err(AcceptError::Exhausted(_)) => {
+                Err(AcceptError::Exhausted(error)) => {
+                    trace::exhausted(id, &error, self.core.limits.accept_retry);
                     self.core.counters[counters as usize].accept_errors += 1;
                     let (owner, after) = (listener.link.id, self.core.limits.accept_retry);
                     if self.core.timers.find(listener.link.timers, LOOP_DEPTH).is_none() {
@@ -38,9 +42,11 @@ impl<D: Driver> EventLoop<D> {
                     return;
                 }
             };
-            match (listener.factory)(&Accepted { peer, listener: listener.id }) {
+            let (accepted, factory) = (Accepted { peer, listener: listener.id }, &mut listener.factory);
+            match self.core.watched(Some(id), Callback::Factory, |_| factory(&accepted)) {
                 Some(protocol) => self.adopt(stream, counters, protocol),
                 None => {
+                    trace::refused(id, peer);
                     self.core.counters[counters as usize].refused += 1;
                     self.driver.close(stream, false);
                 }
@@ -86,8 +92,9 @@ impl<D: Driver> EventLoop<D> {
         reason: CloseReason,
     ) {
         self.core.counters[counters as usize].connect_errors += 1;
-        self.core.retire(&Link::new(id, counters, self.core.now));
-        protocol.on_close(&mut Closing { core: &mut self.core, id, counters }, &reason);
+        let link = Link::new(id, counters, self.core.now);
+        self.core.retire(&link);
+        Connection::<D::Stream>::tell_protocol(&mut *protocol, &mut self.core, &link, &reason);
         self.core.note_close(id, reason);
         self.core.registry.release(id);
     }
@@ -114,13 +121,14 @@ impl<D: Driver> EventLoop<D> {
 
     pub(super) fn remove_socket(&mut self, id: EndpointId) {
         let Some(Entry::Socket(socket)) = self.entries.remove(id) else { return };
-        self.driver.close_socket(socket.socket);
+        self.driver.close_socket(socket.outlet.socket);
         self.release(id);
     }
 
     pub(super) fn remove_listener(&mut self, id: EndpointId) {
         let Some(Entry::Listener(mut listener)) = self.entries.remove(id) else { return };
         self.core.timers.cancel_depths(&mut listener.link.timers, 0..=LOOP_DEPTH);
+        trace::unbound(id);
         self.driver.close_listener(listener.listener);
         self.core.retire(&listener.link);
         self.full.retain(|&full| full != id);
@@ -128,7 +136,7 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// Frees an id, and memory if much of that is free.
-    fn release(&mut self, id: EndpointId) {
+    pub(super) fn release(&mut self, id: EndpointId) {
         self.core.registry.release(id);
         self.shrink();
     }

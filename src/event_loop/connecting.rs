@@ -1,19 +1,18 @@
 //! Outgoing connections: begun at once, or when their time has come.
 
-use std::net::SocketAddr;
-
 use super::{Entry, EventLoop};
 use crate::connection::Connection;
 use crate::core::OUTGOING;
 use crate::driver::Driver;
 use crate::link::Link;
+use crate::target::Destination;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, ConnectionId, EndpointId, LimitExceeded, Protocol, Time, TimerId};
+use crate::{CloseReason, ConnectionId, EndpointId, LimitExceeded, Protocol, Target, Time, TimerId};
 
 /// An outgoing connection whose time has not come: nothing but a place, and a timer of the loop's.
 pub(super) struct Delayed {
     pub(super) link: Link,
-    address: SocketAddr,
+    destination: Box<Destination>,
     pub(super) protocol: Box<dyn Protocol>,
     /// Whether it counts as a connection: there was room for it.
     pub(super) counts: bool,
@@ -25,7 +24,7 @@ impl<D: Driver> EventLoop<D> {
         &mut self,
         id: ConnectionId,
         at: Time,
-        address: SocketAddr,
+        destination: Box<Destination>,
         protocol: Box<dyn Protocol>,
     ) {
         let limit = self.core.limits.connections;
@@ -36,17 +35,22 @@ impl<D: Driver> EventLoop<D> {
             let mut link = Link::new(id.0, OUTGOING, self.core.now);
             self.core.timers.set(id.0, &mut link.timers, LOOP_DEPTH, at);
             self.core.connections += usize::from(has_room);
-            let delayed = Delayed { link, address, protocol, counts: has_room };
+            let delayed = Delayed { link, destination, protocol, counts: has_room };
             self.entries.insert(id.0, Entry::Delayed(Box::new(delayed)));
         } else if has_room {
-            self.dial(id.0, address, protocol);
+            self.dial(id.0, destination, protocol);
         } else {
             self.refuse(id.0, OUTGOING, protocol, CloseReason::Limit(LimitExceeded::Connections(limit)));
         }
     }
 
-    fn dial(&mut self, id: EndpointId, address: SocketAddr, protocol: Box<dyn Protocol>) {
-        match self.driver.connect(id.key(), address) {
+    fn dial(&mut self, id: EndpointId, mut destination: Box<Destination>, protocol: Box<dyn Protocol>) {
+        destination.target.spell_out();
+        let address = match destination.target {
+            Target::Address(address) if destination.options().timeout.is_none() => address,
+            _ => return self.begin_dialing(id, destination, protocol),
+        };
+        match self.driver.connect(id.key(), address, destination.options()) {
             Ok(stream) => {
                 let link = Link::new(id, OUTGOING, self.core.now);
                 let connection = Connection::connecting(stream, link, protocol, &mut self.core);
@@ -63,16 +67,19 @@ impl<D: Driver> EventLoop<D> {
         if !self.core.timers.fire(&mut delayed.link.timers, timer) {
             return;
         }
-        if let Some(Delayed { address, protocol, .. }) = self.take_delayed(id) {
-            self.begin_connect(ConnectionId(id), self.core.now, address, protocol);
+        if let Some(Delayed { destination, protocol, .. }) = self.take_delayed(id) {
+            self.begin_connect(ConnectionId(id), self.core.now, destination, protocol);
         }
         if self.entries.get(id).is_none() {
             self.admit();
         }
     }
 
-    /// It is not wanted any more before its time has come.
+    /// It is not wanted any more before its time has come, or while it is looked up and dialled.
     pub(super) fn call_off(&mut self, id: EndpointId, reason: CloseReason) {
+        if let Some(Entry::Dialing(_)) = self.entries.get(id) {
+            return self.stop_dialing(id, reason);
+        }
         let Some(mut delayed) = self.take_delayed(id) else { return };
         self.core.timers.cancel_depths(&mut delayed.link.timers, LOOP_DEPTH..=LOOP_DEPTH);
         self.admit();

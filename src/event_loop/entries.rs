@@ -2,10 +2,12 @@
 //! anything stands behind them.
 
 use super::connecting::Delayed;
+use super::dialing::Dialing;
 use crate::EndpointId;
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::listener::Listener;
+use crate::session::{Session, SessionSocket};
 use crate::udp::UdpEndpoint;
 
 /// What an id can name. The others are few: their boxes keep a connection's entry small.
@@ -13,8 +15,13 @@ pub(super) enum Entry<D: Driver> {
     Connection(Connection<D::Stream>),
     /// A connection to be, whose time has not come.
     Delayed(Box<Delayed>),
+    /// A connection to be, whose name is looked up or whose addresses are tried.
+    Dialing(Box<Dialing<D::Stream>>),
     Listener(Box<Listener<D::Listener>>),
     Socket(Box<UdpEndpoint<D::Socket>>),
+    /// A UDP socket with a session for each peer, or a connected one with its only session.
+    SessionSocket(Box<SessionSocket<D::Socket>>),
+    Session(Box<Session>),
 }
 
 impl<D: Driver> Entry<D> {
@@ -22,8 +29,11 @@ impl<D: Driver> Entry<D> {
         match self {
             Self::Connection(connection) => connection.link.id,
             Self::Delayed(delayed) => delayed.link.id,
+            Self::Dialing(dialing) => dialing.link.id,
             Self::Listener(listener) => listener.link.id,
             Self::Socket(socket) => socket.link.id,
+            Self::SessionSocket(socket) => socket.link.id,
+            Self::Session(session) => session.link.id,
         }
     }
 }
@@ -58,6 +68,17 @@ impl<D: Driver> Entries<D> {
     pub(super) fn connection_mut(&mut self, id: EndpointId) -> Option<&mut Connection<D::Stream>> {
         match self.slots.get_mut(id.index()) {
             Some(Some(Entry::Connection(connection))) if connection.link.id == id => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The session of this id, with its socket.
+    #[inline]
+    pub(super) fn session_mut(&mut self, id: EndpointId) -> Option<(&mut Session, &mut SessionSocket<D::Socket>)> {
+        let Some(Entry::Session(session)) = self.get(id) else { return None };
+        let socket = session.socket;
+        match self.slots.get_disjoint_mut([id.index(), socket.index()]) {
+            Ok([Some(Entry::Session(session)), Some(Entry::SessionSocket(socket))]) => Some((session, socket)),
             _ => None,
         }
     }

@@ -32,6 +32,8 @@ pub struct Inner<P> {
     /// It, or somebody further in, keeps bytes for a protocol of its own: a re-offer is for that one, too.
     holds: bool,
     pub(super) seals: bool,
+    /// Something is to be done after each of its callbacks: its output is kept apart, or ends a datagram.
+    attended: bool,
     switches: u8,
     /// What it declared by `hold`: apart from what the layer did.
     held: usize,
@@ -96,6 +98,7 @@ impl<P: Protocol> Inner<P> {
             offered: false,
             holds: false,
             seals: false,
+            attended: false,
             switches: 0,
             held: 0,
             reserve: None,
@@ -163,6 +166,7 @@ impl<P: Protocol> Inner<P> {
     /// The inner protocol's; so for all of these.
     pub fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.opened = true;
+        self.attended = self.seals || cx.is_datagram();
         self.call(cx, |protocol, cx| protocol.on_open(cx))?;
         let letters = self.reserve.as_mut().map(|reserve| std::mem::take(&mut reserve.letters));
         let mut letters = letters.into_iter().flatten();
@@ -184,7 +188,7 @@ impl<P: Protocol> Inner<P> {
         let before = input.len();
         self.offered = true;
         // Empty input is a re-offer for somebody further in.
-        if before > 0 || self.holds {
+        if before > 0 || self.holds || cx.link.flags.contains(Flag::EMPTY_DATAGRAM) {
             self.holds = false; // whoever still does says so again
             self.call(cx, |protocol, cx| protocol.on_data(cx, input))?;
         }
@@ -282,6 +286,14 @@ impl<P: Protocol> Inner<P> {
         }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        match &self.protocol {
+            Slot::Own(protocol) => protocol.name(),
+            Slot::Switched(protocol) => protocol.name(),
+            Slot::Empty => "",
+        }
+    }
+
     /// What the inner protocol asked for since this was last called.
     #[inline]
     pub(super) fn take_request(&mut self) -> Requests {
@@ -289,7 +301,7 @@ impl<P: Protocol> Inner<P> {
     }
 
     pub(super) fn has_output(&self) -> bool {
-        self.reserve.as_ref().is_some_and(|reserve| !reserve.out.is_empty())
+        self.reserve.as_ref().is_some_and(|reserve| !reserve.out.is_empty() || reserve.out.has_datagrams())
     }
 
     /// Everything the inner protocol sent, to be sealed.
@@ -308,6 +320,20 @@ impl<P: Protocol> Inner<P> {
             && let Some(reserve) = &mut self.reserve
         {
             reserve.out.reuse(plain);
+        }
+    }
+
+    /// As [`take_output`](Self::take_output) on a session: with where each datagram ends.
+    pub(super) fn take_datagrams(&mut self, cx: &mut Context<'_>) -> (Vec<u8>, Vec<usize>) {
+        let taken = self.reserve.as_mut().map(|reserve| reserve.out.take_datagrams()).unwrap_or_default();
+        let _ = self.charge(cx); // less than before: this can't fail
+        taken
+    }
+
+    pub(super) fn recycle_datagrams(&mut self, plain: Vec<u8>, ends: Vec<usize>) {
+        self.recycle(plain);
+        if let Some(reserve) = &mut self.reserve {
+            reserve.out.reuse_ends(ends);
         }
     }
 
@@ -354,7 +380,7 @@ impl<P: Protocol> Inner<P> {
         self.drain_owed |= cx.link.flags.contains(Flag::DRAIN_OWED);
         self.holds |= cx.link.flags.contains(Flag::INNER_TAIL);
         cx.link.flags.insert(said_outside);
-        if asked == before && result.is_ok() && cx.core.switch.is_none() && !seals {
+        if asked == before && result.is_ok() && cx.core.switch.is_none() && !self.attended {
             return Ok(());
         }
         self.note(cx, asked, before, result)
@@ -369,6 +395,9 @@ impl<P: Protocol> Inner<P> {
         before: Requests,
         result: Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if cx.is_datagram() {
+            self.end_datagram(cx);
+        }
         if asked > before {
             self.asked = self.asked.max(asked);
             self.finished |= asked == Requests::Finish;
@@ -390,6 +419,14 @@ impl<P: Protocol> Inner<P> {
             return Err(LimitExceeded::SendBuffer { wanted: waiting, limit }.into());
         }
         result
+    }
+
+    /// On a session the end of a callback ends a datagram.
+    fn end_datagram(&mut self, cx: &mut Context<'_>) {
+        match &mut self.reserve {
+            Some(reserve) if self.seals => reserve.out.end_datagram(),
+            _ => cx.out.end_datagram(),
+        }
     }
 
     /// Charges the loop's memory with what is kept now.

@@ -119,7 +119,7 @@ pub fn check_conformance<P: Protocol>(protocol: impl FnMut() -> P, script: &Scri
 }
 
 /// A complaint about a protocol, which is named once.
-fn blame(name: &str, text: &str) -> String {
+pub(super) fn blame(name: &str, text: &str) -> String {
     let text = text.strip_prefix(name).map_or(text, |rest| rest.trim_start_matches([',', ' ']));
     format!("{name} does not conform: {text}")
 }

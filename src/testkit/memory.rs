@@ -1,9 +1,12 @@
 //! The driver over a network in memory.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,8 +14,11 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::driver::{AcceptError, Driver, Ready, Socket, Wake};
-use crate::{ListenOptions, Time};
+use super::network::Sent;
+#[cfg(unix)]
+use crate::UnixListenOptions;
+use crate::driver::{AcceptError, Driver, Ready, Received, Socket, Wake};
+use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 mod stream;
 
@@ -28,6 +34,9 @@ pub struct MemoryDriver<const SHORT_MEANS_DRAINED: bool = true> {
 
 pub(super) type Shared = Rc<RefCell<State>>;
 
+/// What stands for the address of a Unix socket.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// Everything on the network.
 pub(super) struct State {
     pub(super) now: Time,
@@ -40,6 +49,10 @@ pub(super) struct State {
     pub(super) sockets: Slab<SocketState>,
     /// Outgoing connections that the script has not looked at yet.
     pub(super) outgoing: VecDeque<usize>,
+    /// Names that the loop looks up and the script has not looked at yet, by key.
+    pub(super) lookups: VecDeque<(u64, String, u16)>,
+    /// The script's answers to those, by key.
+    pub(super) answers: BTreeMap<u64, io::Result<Vec<SocketAddr>>>,
     /// What the next connect fails with at once.
     pub(super) refuse_connect: Option<io::ErrorKind>,
     pub(super) waker: Arc<MemoryWaker>,
@@ -66,6 +79,8 @@ pub(super) struct StreamState {
     pub(super) key: Option<u64>,
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
+    /// Of a Unix socket: where it is listened. It has no addresses then.
+    pub(super) path: Option<PathBuf>,
     /// Bytes on their way to the loop.
     pub(super) inbound: VecDeque<u8>,
     pub(super) eof: bool,
@@ -94,6 +109,7 @@ impl StreamState {
             key: None,
             local,
             peer,
+            path: None,
             inbound: VecDeque::new(),
             eof: false,
             broken: None,
@@ -114,6 +130,8 @@ impl StreamState {
 pub(super) struct ListenerState {
     pub(super) key: u64,
     pub(super) address: SocketAddr,
+    /// Of a Unix socket, which has no address.
+    pub(super) path: Option<PathBuf>,
     pub(super) open: bool,
     pub(super) waiting: VecDeque<Result<usize, AcceptError>>,
 }
@@ -121,9 +139,13 @@ pub(super) struct ListenerState {
 pub(super) struct SocketState {
     pub(super) key: u64,
     pub(super) address: SocketAddr,
+    /// Whom it is connected to.
+    pub(super) peer: Option<SocketAddr>,
+    /// What it was opened with.
+    pub(super) options: UdpOptions,
     pub(super) open: bool,
-    pub(super) inbound: VecDeque<io::Result<(Vec<u8>, SocketAddr)>>,
-    pub(super) outbound: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub(super) inbound: VecDeque<io::Result<(Received, Vec<u8>)>>,
+    pub(super) outbound: VecDeque<Sent>,
     /// How many more datagrams may be sent.
     pub(super) window: usize,
 }
@@ -183,6 +205,18 @@ impl<const SHORT_MEANS_DRAINED: bool> MemoryDriver<SHORT_MEANS_DRAINED> {
     fn stream(&self, index: usize) -> MemoryStream {
         MemoryStream { state: Rc::clone(&self.state), index, short_means_drained: SHORT_MEANS_DRAINED }
     }
+
+    /// An outgoing connection that the script is to decide about.
+    fn begin(&self, key: u64, stream: StreamState) -> io::Result<MemoryStream> {
+        let mut state = self.state.borrow_mut();
+        if let Some(kind) = state.refuse_connect.take() {
+            return Err(kind.into());
+        }
+        let index = state.streams.insert(StreamState { key: Some(key), established: Ok(false), ..stream });
+        state.outgoing.push_back(index);
+        drop(state);
+        Ok(self.stream(index))
+    }
 }
 
 impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
@@ -205,6 +239,11 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
         self.state.borrow().now
     }
 
+    fn clock(&self) -> Box<dyn Fn() -> Time> {
+        let state = Rc::clone(&self.state);
+        Box::new(move || state.borrow().now)
+    }
+
     fn seed(&mut self) -> io::Result<[u8; 32]> {
         Ok(self.state.borrow().seed)
     }
@@ -217,19 +256,32 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
     fn listen(&mut self, key: u64, address: SocketAddr, _options: &ListenOptions) -> io::Result<MemoryListener> {
         let mut state = self.state.borrow_mut();
         let address = state.bind(address)?;
-        let listener = ListenerState { key, address, open: true, waiting: VecDeque::new() };
+        let listener = ListenerState { key, address, path: None, open: true, waiting: VecDeque::new() };
+        Ok(MemoryListener(state.listeners.insert(listener)))
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(&mut self, key: u64, path: &Path, _options: &UnixListenOptions) -> io::Result<MemoryListener> {
+        let mut state = self.state.borrow_mut();
+        if state.listeners.iter().any(|(_, it)| it.open && it.path.as_deref() == Some(path)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let (path, waiting) = (Some(path.to_owned()), VecDeque::new());
+        let listener = ListenerState { key, address: NOWHERE, path, open: true, waiting };
         Ok(MemoryListener(state.listeners.insert(listener)))
     }
 
     fn listener_addr(&self, listener: &MemoryListener) -> io::Result<SocketAddr> {
-        Ok(self.state.borrow().listeners[listener.0].address)
+        let listener = &self.state.borrow().listeners[listener.0];
+        if listener.path.is_some() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(listener.address) }
     }
 
-    fn accept(&mut self, listener: &mut MemoryListener) -> Result<(MemoryStream, SocketAddr), AcceptError> {
+    fn accept(&mut self, listener: &mut MemoryListener) -> Result<(MemoryStream, Option<SocketAddr>), AcceptError> {
         let mut state = self.state.borrow_mut();
         let next = state.listeners[listener.0].waiting.pop_front();
         let index = next.unwrap_or(Err(AcceptError::Empty))?;
-        let peer = state.streams[index].peer;
+        let stream = &state.streams[index];
+        let peer = stream.path.is_none().then_some(stream.peer);
         drop(state);
         Ok((self.stream(index), peer))
     }
@@ -241,17 +293,28 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
         Ok(())
     }
 
-    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<MemoryStream> {
+    fn connect(&mut self, key: u64, address: SocketAddr, _options: &ConnectOptions) -> io::Result<MemoryStream> {
+        let local = self.state.borrow_mut().bind(SocketAddr::new(address.ip(), 0))?;
+        self.begin(key, StreamState::new(local, address))
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&mut self, key: u64, path: &Path, _options: &ConnectOptions) -> io::Result<MemoryStream> {
+        self.begin(key, StreamState { path: Some(path.to_owned()), ..StreamState::new(NOWHERE, NOWHERE) })
+    }
+
+    fn resolve(&mut self, key: u64, host: &str, port: u16) {
+        self.state.borrow_mut().lookups.push_back((key, host.to_owned(), port));
+    }
+
+    fn resolved(&mut self, key: u64) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.state.borrow_mut().answers.remove(&key)
+    }
+
+    fn forget(&mut self, key: u64) {
         let mut state = self.state.borrow_mut();
-        if let Some(kind) = state.refuse_connect.take() {
-            return Err(kind.into());
-        }
-        let local = state.bind(SocketAddr::new(address.ip(), 0))?;
-        let stream = StreamState { key: Some(key), established: Ok(false), ..StreamState::new(local, address) };
-        let index = state.streams.insert(stream);
-        state.outgoing.push_back(index);
-        drop(state);
-        Ok(self.stream(index))
+        state.lookups.retain(|&(waiting, ..)| waiting != key);
+        state.answers.remove(&key);
     }
 
     fn connected(&mut self, stream: &mut MemoryStream) -> io::Result<bool> {
@@ -270,13 +333,15 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
         self.state.borrow_mut().listeners[listener.0].open = false;
     }
 
-    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<MemorySocket> {
-        let mut state = self.state.borrow_mut();
-        let address = state.bind(address)?;
-        let (inbound, outbound) = (VecDeque::new(), VecDeque::new());
-        let socket = SocketState { key, address, open: true, inbound, outbound, window: usize::MAX };
-        let index = state.sockets.insert(socket);
-        Ok(MemorySocket { state: Rc::clone(&self.state), index })
+    fn bind_udp(&mut self, key: u64, address: SocketAddr, options: &UdpOptions) -> io::Result<MemorySocket> {
+        self.open_socket(key, address, None, options)
+    }
+
+    fn connect_udp(&mut self, key: u64, peer: SocketAddr, options: &UdpOptions) -> io::Result<MemorySocket> {
+        if let Some(kind) = self.state.borrow_mut().refuse_connect.take() {
+            return Err(kind.into());
+        }
+        self.open_socket(key, SocketAddr::new(peer.ip(), 0), Some(peer), options)
     }
 
     fn close_socket(&mut self, socket: MemorySocket) {
@@ -284,16 +349,35 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
     }
 }
 
+impl<const DRAINED: bool> MemoryDriver<DRAINED> {
+    fn open_socket(
+        &self,
+        key: u64,
+        address: SocketAddr,
+        peer: Option<SocketAddr>,
+        options: &UdpOptions,
+    ) -> io::Result<MemorySocket> {
+        let mut state = self.state.borrow_mut();
+        let address = state.bind(address)?;
+        let (inbound, outbound) = (VecDeque::new(), VecDeque::new());
+        let options = options.clone();
+        let window = usize::MAX;
+        let index =
+            state.sockets.insert(SocketState { key, address, peer, options, open: true, inbound, outbound, window });
+        Ok(MemorySocket { state: Rc::clone(&self.state), index })
+    }
+}
+
 impl Socket for MemorySocket {
-    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let next = self.state.borrow_mut().sockets[self.index].inbound.pop_front();
-        let (payload, source) = next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+        let (received, payload) = next.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
         let len = payload.len().min(buffer.len());
         buffer[..len].copy_from_slice(&payload[..len]);
-        Ok((len, source))
+        Ok(Received { len, ..received })
     }
 
-    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()> {
+    fn send_to(&mut self, payload: &[u8], target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
         /// The largest payload of a UDP datagram over IPv4.
         const LARGEST: usize = 65_507;
         let socket = &mut self.state.borrow_mut().sockets[self.index];
@@ -304,7 +388,7 @@ impl Socket for MemorySocket {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         socket.window -= 1;
-        socket.outbound.push_back((target, payload.to_vec()));
+        socket.outbound.push_back(Sent { source, target, payload: payload.to_vec() });
         Ok(())
     }
 

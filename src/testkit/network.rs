@@ -1,20 +1,24 @@
 //! The script's side of the network in memory.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slab::Slab;
 
-use super::memory::{MemoryDriver, MemoryWaker, Shared, State, StreamState};
-use super::transcript::Escaped;
-use crate::driver::{AcceptError, Ready};
-use crate::{EndpointId, Time};
+use super::memory::{ListenerState, MemoryDriver, MemoryWaker, NOWHERE, Shared, State, StreamState};
+use crate::Time;
+use crate::driver::{AcceptError, Ready, Received};
+
+mod peer;
+
+pub use peer::Peer;
 
 /// A network in memory: the driver for a loop, and the script's hold on what happens below it.
 ///
@@ -58,6 +62,8 @@ fn make<const SHORT_MEANS_DRAINED: bool>() -> (MemoryDriver<SHORT_MEANS_DRAINED>
         listeners: Slab::new(),
         sockets: Slab::new(),
         outgoing: VecDeque::new(),
+        lookups: VecDeque::new(),
+        answers: BTreeMap::new(),
         refuse_connect: None,
         waker: MemoryWaker::default().into(),
         next_port: 49_151,
@@ -88,10 +94,22 @@ impl Network {
     /// nobody listens.
     #[must_use]
     pub fn connect(&self, address: SocketAddr) -> Option<Peer> {
+        let source = self.state.borrow_mut().bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).ok()?;
+        self.connect_to(|it| it.path.is_none() && it.address == address, StreamState::new(address, source))
+    }
+
+    /// A peer connects to whoever listens on the Unix socket at `path`, as [`connect`](Self::connect) does.
+    #[must_use]
+    pub fn connect_unix(&self, path: impl AsRef<Path>) -> Option<Peer> {
+        let path = Some(path.as_ref());
+        let stream = StreamState { path: path.map(Path::to_owned), ..StreamState::new(NOWHERE, NOWHERE) };
+        self.connect_to(|it| it.path.as_deref() == path, stream)
+    }
+
+    fn connect_to(&self, whose: impl Fn(&ListenerState) -> bool, stream: StreamState) -> Option<Peer> {
         let mut state = self.state.borrow_mut();
-        let source = state.bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).ok()?;
-        let (listener, _) = state.listeners.iter().find(|(_, it)| it.open && it.address == address)?;
-        let stream = state.streams.insert(StreamState::new(address, source));
+        let (listener, _) = state.listeners.iter().find(|(_, it)| it.open && whose(it))?;
+        let stream = state.streams.insert(stream);
         let listener = &mut state.listeners[listener];
         listener.waiting.push_back(Ok(stream));
         let key = listener.key;
@@ -107,6 +125,19 @@ impl Network {
         listener.waiting.push_back(Err(error));
         let key = listener.key;
         state.raise(Ready { key, readable: true, ..Ready::default() });
+    }
+
+    /// The next name that the loop looks up and the script has not seen.
+    #[must_use]
+    pub fn next_lookup(&self) -> Option<Lookup> {
+        let (key, host, port) = self.state.borrow_mut().lookups.pop_front()?;
+        Some(Lookup { state: Rc::clone(&self.state), key, host, port })
+    }
+
+    /// Whether somebody listens on the Unix socket at `path`.
+    #[must_use]
+    pub fn is_listening_unix(&self, path: impl AsRef<Path>) -> bool {
+        self.state.borrow().listeners.iter().any(|(_, it)| it.open && it.path.as_deref() == Some(path.as_ref()))
     }
 
     /// Whether somebody listens on `address`.
@@ -147,9 +178,11 @@ impl Network {
         std::mem::take(&mut self.state.borrow_mut().ready)
     }
 
-    /// Sends a datagram to the UDP socket bound to `to`. False if there is none.
+    /// Sends a datagram to the UDP socket bound to `to`, or to its port on the wildcard address. False if there is none,
+    /// or it is connected to somebody else.
     pub fn send_datagram(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
-        self.push_datagram(to, Ok((payload.to_vec(), from)))
+        let received = Received { len: payload.len(), source: from, local: Some(to.ip()) };
+        self.push_datagram(to, Ok((received, payload.to_vec())))
     }
 
     /// The next receive on the UDP socket bound to `to`, behind what waits already, fails.
@@ -160,6 +193,12 @@ impl Network {
     /// Takes the datagrams that the UDP socket bound to `from` has sent, with their targets.
     #[must_use]
     pub fn take_datagrams(&self, from: SocketAddr) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.take_sent(from).into_iter().map(|sent| (sent.target, sent.payload)).collect()
+    }
+
+    /// As [`take_datagrams`](Self::take_datagrams), with all that is known of each.
+    #[must_use]
+    pub fn take_sent(&self, from: SocketAddr) -> Vec<Sent> {
         let mut state = self.state.borrow_mut();
         let sockets = state.sockets.iter_mut().filter(|(_, it)| it.address == from);
         sockets.flat_map(|(_, socket)| socket.outbound.drain(..)).collect()
@@ -174,6 +213,11 @@ impl Network {
         if window > 0 {
             state.raise(Ready { key, writable: true, ..Ready::default() });
         }
+    }
+
+    /// Where the UDP socket is that was opened last.
+    pub(super) fn last_socket(&self) -> Option<SocketAddr> {
+        self.state.borrow().sockets.iter().next_back().map(|(_, socket)| socket.address)
     }
 
     /// How often a handle has interrupted the poll.
@@ -195,150 +239,77 @@ impl Network {
         !state.ready.is_empty() || state.waker.woken.load(Ordering::Acquire)
     }
 
-    fn push_datagram(&self, to: SocketAddr, datagram: io::Result<(Vec<u8>, SocketAddr)>) -> bool {
+    fn push_datagram(&self, to: SocketAddr, datagram: io::Result<(Received, Vec<u8>)>) -> bool {
         let mut state = self.state.borrow_mut();
-        let Some((_, socket)) = state.sockets.iter_mut().find(|(_, it)| it.open && it.address == to) else {
+        let is_here =
+            |address: SocketAddr| address == to || (address.ip().is_unspecified() && address.port() == to.port());
+        let source = datagram.as_ref().ok().map(|(received, _)| received.source);
+        let is_heard = |peer: Option<SocketAddr>| peer.is_none() || source.is_none() || peer == source;
+        let mut sockets = state.sockets.iter_mut().map(|(_, socket)| socket);
+        let Some(socket) = sockets.find(|it| it.open && is_here(it.address) && is_heard(it.peer)) else {
             return false;
         };
-        socket.inbound.push_back(datagram);
+        let tells = socket.options.local_addresses;
+        socket
+            .inbound
+            .push_back(datagram.map(|(received, payload)| {
+                (Received { local: received.local.filter(|_| tells), ..received }, payload)
+            }));
         let key = socket.key;
         state.raise(Ready { key, readable: true, ..Ready::default() });
         true
     }
 }
 
-/// The far end of a connection: what the script does there.
-#[derive(Clone)]
-pub struct Peer {
+/// A name that the loop looks up, for the script to answer. One that is never answered takes for ever.
+pub struct Lookup {
     state: Shared,
-    index: usize,
+    key: u64,
+    host: String,
+    port: u16,
 }
 
-impl Peer {
-    /// Sends bytes to the loop.
-    pub fn send(&self, bytes: &[u8]) {
-        self.change(|stream| stream.inbound.extend(bytes));
-    }
-
-    /// Half-closes.
-    pub fn finish(&self) {
-        self.change(|stream| stream.eof = true);
-    }
-
-    /// Resets the connection. What was sent before can still be read, as on Linux.
-    pub fn reset(&self) {
-        self.change(|stream| stream.broken = Some(io::ErrorKind::ConnectionReset));
-    }
-
-    /// An outgoing connection of the loop stands.
-    pub fn establish(&self) {
-        self.change(|stream| stream.established = Ok(true));
-    }
-
-    /// An outgoing connection of the loop fails.
-    pub fn refuse(&self, kind: io::ErrorKind) {
-        self.change(|stream| stream.established = Err(kind));
-    }
-
-    /// Lets the loop write `window` more bytes before it would block (at first: any number).
-    pub fn set_window(&self, window: usize) {
-        if window == 0 {
-            self.state.borrow_mut().streams[self.index].window = 0;
-        } else {
-            self.change(|stream| stream.window = window);
-        }
-    }
-
-    /// Cuts the loop's next reads to at most these sizes; 0 stands for `WouldBlock`.
-    pub fn cut_reads(&self, sizes: impl IntoIterator<Item = usize>) {
-        self.state.borrow_mut().streams[self.index].read_sizes.extend(sizes);
-    }
-
-    /// Cuts the loop's next writes to at most these sizes; 0 stands for `WouldBlock`.
-    pub fn cut_writes(&self, sizes: impl IntoIterator<Item = usize>) {
-        self.state.borrow_mut().streams[self.index].write_sizes.extend(sizes);
-    }
-
-    /// A signal interrupts the loop's next `calls` reads of bytes and writes: they fail with
-    /// [`Interrupted`](io::ErrorKind::Interrupted), and no edge follows.
-    pub fn interrupt(&self, calls: usize) {
-        self.state.borrow_mut().streams[self.index].interrupts = calls;
-    }
-
-    /// Forgets what is left of the cuts.
-    pub(super) fn forget_cuts(&self) {
-        let stream = &mut self.state.borrow_mut().streams[self.index];
-        stream.read_sizes.clear();
-        stream.write_sizes.clear();
-    }
-
-    /// What the loop has written and was not taken yet.
+impl Lookup {
+    /// The name.
     #[must_use]
-    pub fn received(&self) -> Vec<u8> {
-        self.state.borrow().streams[self.index].outbound.clone()
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
-    /// Takes what the loop has written.
-    #[must_use]
-    pub fn take_received(&self) -> Vec<u8> {
-        std::mem::take(&mut self.state.borrow_mut().streams[self.index].outbound)
+    /// It has these addresses, in the order of the system's resolver.
+    pub fn answer(self, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect();
+        self.end(Ok(addresses));
     }
 
-    /// Whether the loop has half-closed or closed its side in order, behind what was received.
-    #[must_use]
-    pub fn saw_eof(&self) -> bool {
-        let state = self.state.borrow();
-        let stream = &state.streams[self.index];
-        stream.closed != Some(true) && (stream.write_shut || stream.closed == Some(false))
+    /// It can't be resolved.
+    pub fn fail(self, kind: io::ErrorKind) {
+        self.end(Err(kind.into()));
     }
 
-    /// Whether this end has reset the connection.
-    pub(super) fn is_broken(&self) -> bool {
-        self.state.borrow().streams[self.index].broken.is_some()
-    }
-
-    /// Whether the loop has closed the connection altogether.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.state.borrow().streams[self.index].closed.is_some()
-    }
-
-    /// Whether the loop's close was a reset, which may destroy what was on its way.
-    #[must_use]
-    pub fn saw_reset(&self) -> bool {
-        self.state.borrow().streams[self.index].closed == Some(true)
-    }
-
-    /// Bytes that were sent to the loop and that it has not read.
-    #[must_use]
-    pub fn unread(&self) -> usize {
-        self.state.borrow().streams[self.index].inbound.len()
-    }
-
-    /// How often the loop has called read and write.
-    #[must_use]
-    pub fn calls(&self) -> (u64, u64) {
-        let state = self.state.borrow();
-        (state.streams[self.index].reads, state.streams[self.index].writes)
-    }
-
-    /// The id of the connection on the loop, while it lives there.
-    #[must_use]
-    pub fn id(&self) -> Option<EndpointId> {
-        self.state.borrow().streams[self.index].key.map(EndpointId::from_key)
-    }
-
-    /// This end's address.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.state.borrow().streams[self.index].peer
-    }
-
-    fn change(&self, change: impl FnOnce(&mut StreamState)) {
+    fn end(self, answer: io::Result<Vec<SocketAddr>>) {
         let mut state = self.state.borrow_mut();
-        change(&mut state.streams[self.index]);
-        state.raise_stream(self.index);
+        state.answers.insert(self.key, answer);
+        state.raise(Ready { key: self.key, ..Ready::default() });
     }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookup").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// A datagram that a UDP socket on the network in memory has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The local address it is from, if that was not left to the system.
+    pub source: Option<IpAddr>,
+    /// Whom it is for.
+    pub target: SocketAddr,
+    /// What it carries.
+    pub payload: Vec<u8>,
 }
 
 impl fmt::Debug for Network {
@@ -346,19 +317,6 @@ impl fmt::Debug for Network {
         f.debug_struct("Network")
             .field("now", &self.now())
             .field("has_events", &self.has_events())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer")
-            .field("id", &self.id())
-            .field("address", &self.address())
-            .field("unread", &self.unread())
-            .field("received", &format_args!("{}", Escaped(&self.received())))
-            .field("saw_eof", &self.saw_eof())
-            .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
     }
 }

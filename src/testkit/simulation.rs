@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::{ConnectionId, EndpointId, EventLoop, Limits, Time};
 mod conditions;
 mod datagram;
 mod driver;
+mod names;
 mod scheduling;
 mod stream;
 mod weather;
@@ -149,7 +150,7 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
     }
 
     /// Adds a host with default [`Limits`]. The first has the address 10.0.0.1, the second 10.0.0.2,
-    /// and so on.
+    /// and so on; others can connect to it by its name.
     pub fn add_host(&mut self, name: &str) -> Host {
         self.add_host_with(name, Limits::default())
     }
@@ -161,6 +162,7 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
     /// If the limits contradict each other.
     pub fn add_host_with(&mut self, name: &str, limits: Limits) -> Host {
         let host = self.wire.borrow_mut().add_host();
+        self.set_addresses(name, [Wire::ip(host)]);
         let driver = SimulatedDriver { wire: Rc::clone(&self.wire), host, wakes: Arc::clone(&self.wakes) };
         let event_loop = match EventLoop::with_driver(driver, limits) {
             Ok(event_loop) => event_loop,
@@ -175,6 +177,28 @@ impl<const SHORT_MEANS_DRAINED: bool> Simulation<SHORT_MEANS_DRAINED> {
     #[must_use]
     pub fn address(&self, host: Host, port: u16) -> SocketAddr {
         SocketAddr::new(Wire::ip(host.0), port)
+    }
+
+    /// A host's address of IPv6: fd00::1 for the first. Who listens on a port of one of a host's addresses listens on
+    /// both.
+    #[must_use]
+    pub fn address_v6(&self, host: Host, port: u16) -> SocketAddr {
+        SocketAddr::new(Wire::ip6(host.0), port)
+    }
+
+    /// From now on `name` is resolved to these addresses, in this order: a host's own name, which at first has its IPv4
+    /// address, or any other. With none it does not exist.
+    ///
+    /// ```
+    /// use switchboard::testkit::Simulation;
+    ///
+    /// let mut sim = Simulation::new(1);
+    /// let server = sim.add_host("server");
+    /// let nobody = "fd00::bad".parse().unwrap();
+    /// sim.set_addresses("server", [nobody, sim.address(server, 0).ip()]);
+    /// ```
+    pub fn set_addresses(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.wire.borrow_mut().names.addresses.insert(name.to_owned(), addresses.into_iter().collect());
     }
 
     /// The name a host was given.

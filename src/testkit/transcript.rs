@@ -62,6 +62,16 @@ impl Transcript {
         }
     }
 
+    /// A datagram came from the peer: a line of its own, also if it is empty.
+    pub fn received_datagram(&mut self, at: Time, payload: &[u8]) {
+        self.entries.push((at, Entry::Received(payload.to_vec())));
+    }
+
+    /// A datagram went to the peer: a line of its own, also if it is empty.
+    pub fn sent_datagram(&mut self, at: Time, payload: &[u8]) {
+        self.entries.push((at, Entry::Sent(payload.to_vec())));
+    }
+
     /// Anything else happened.
     pub fn note(&mut self, at: Time, what: impl Into<Cow<'static, str>>) {
         self.entries.push((at, Entry::Note(what.into())));

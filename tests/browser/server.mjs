@@ -11,7 +11,12 @@ export class Server {
   /// Starts the binary, on `addresses` (by name) where given and on free ports otherwise, and waits until it is ready.
   static async start({ addresses = {}, options = [] } = {}) {
     const listen = NAMES.flatMap((name) => [`--${name}`, addresses[name] ?? "127.0.0.1:0"]);
-    const server = new Server(spawn(process.env.SERVER_BINARY, [...listen, ...options], { stdio: ["ignore", "pipe", "pipe"] }));
+    return Server.spawn(process.env.SERVER_BINARY, [...listen, ...options]);
+  }
+
+  /// Starts any example that tells its addresses as this one does, and waits until it is ready.
+  static async spawn(binary, options) {
+    const server = new Server(spawn(binary, options, { stdio: ["ignore", "pipe", "pipe"] }));
     await within(20_000, "the server to be ready", server.ready);
     return server;
   }
@@ -38,7 +43,7 @@ export class Server {
   }
 
   port(name) { return Number(this.addresses[name].split(":").pop()); }
-  get url() { return `http://${this.addresses.websocket}/`; }
+  get url() { return `http://${this.addresses.websocket ?? this.addresses.web}/`; }
 
   /// Sends the signal and gives `{ code, signal }` once the process has gone.
   async stop(signal = "SIGTERM", deadline = 8_000) {

@@ -8,6 +8,7 @@ mod good;
 mod layers;
 mod planted;
 mod plug_ins;
+mod sessions;
 
 use std::cell::RefCell;
 

@@ -2,10 +2,9 @@
 
 use std::cell::RefCell;
 use std::env;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use switchboard::EventLoop;
+use switchboard::{EventLoop, Target};
 use switchboard_websocket::deflate::Memory;
 use switchboard_websocket::proxy::{ProxyError, Tunnel};
 use switchboard_websocket::{Connect, Settings, WebSocket};
@@ -44,13 +43,13 @@ fn talk(proxy: Option<&str>, case: &Case, url: &str, settings: &Rc<Settings>) ->
     let client = WebSocket::client_with_settings(connect, script, settings);
     let mut event_loop = EventLoop::new().expect("an event loop");
     match proxy.map(|proxy| proxy.rsplit_once('@').unwrap_or(("", proxy))) {
-        None => event_loop.connect(SocketAddr::new(host.parse().expect("an address"), port), client),
+        None => event_loop.connect((host.as_str(), port), client),
         Some((credentials, address)) => {
             let mut tunnel = Tunnel::to(&host, port).expect("a host");
             if let Some((user, password)) = credentials.split_once(':') {
                 tunnel = tunnel.credentials(user, password).expect("credentials");
             }
-            event_loop.connect(address.parse().expect("the proxy's address"), tunnel.around(client))
+            event_loop.connect(address.parse::<Target>().expect("the proxy's address"), tunnel.around(client))
         }
     };
     event_loop.run().expect("the loop to run");

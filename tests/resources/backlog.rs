@@ -16,7 +16,7 @@ fn backlogs(connections: usize, len: usize, at_once: usize, later: usize) -> (us
                 input.take_all();
                 Ok(())
             });
-            event_loop.connect("10.0.0.1:1".parse().unwrap(), idle)
+            event_loop.connect(("10.0.0.1", 1), idle)
         })
         .collect();
     event_loop.turn(None).unwrap();
@@ -86,7 +86,7 @@ fn a_shared_payload_waits_for_many_without_being_copied() {
     let (driver, network) = testkit::network();
     let mut event_loop = EventLoop::with_driver(driver, Limits::default()).unwrap();
     let idle = || protocol_fn(|_, _| Ok(()));
-    let ids: Vec<_> = (0..100).map(|_| event_loop.connect("10.0.0.1:1".parse().unwrap(), idle())).collect();
+    let ids: Vec<_> = (0..100).map(|_| event_loop.connect(("10.0.0.1", 1), idle())).collect();
     event_loop.turn(None).unwrap();
     while let Some(peer) = network.next_outgoing() {
         peer.set_window(0);

@@ -111,6 +111,7 @@ fn clients() {
             "large" => streams.iter_mut().take(100).for_each(large_echo),
             "leave" if is_web => streams.drain(..).for_each(|mut stream| web_socket::close(&mut stream)),
             "leave" => streams.drain(..).for_each(|mut stream| assert_eq!(finish(&mut stream), b"")),
+            "hear" => streams.iter_mut().for_each(hear),
             "vanish" => streams.clear(),
             other => panic!("what is {other}?"),
         }
@@ -141,6 +142,11 @@ fn web_echo(streams: &mut [TcpStream]) {
     for (number, stream) in streams.iter_mut().enumerate() {
         assert_eq!(web_socket::read_message(stream), (web_socket::TEXT, word(number)));
     }
+}
+
+/// A message of 64 KiB, all alike.
+fn hear(stream: &mut TcpStream) {
+    assert!(web_socket::read_message(stream) == (web_socket::TEXT, vec![b'x'; 64 << 10]));
 }
 
 /// A mebibyte there and back, in pieces that fit into the buffers on the way.

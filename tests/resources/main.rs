@@ -18,3 +18,4 @@ mod footprint;
 mod gauge;
 mod steady;
 mod ten_thousand;
+mod topics;

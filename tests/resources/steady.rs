@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
-use switchboard::{EventLoop, Protocol};
+use switchboard::{EventLoop, Layered, Protocol, SocketId};
 use switchboard_echo::{TcpEcho, UdpEcho};
-use switchboard_heartbeat::{Config, Heartbeat, PingPong};
+use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
 use switchboard_websocket::{WebSocket, message_fn};
 
 use crate::common::web_socket::{self, BINARY, PING, TEXT};
@@ -116,6 +116,20 @@ fn a_udp_echo_allocates_nothing_a_datagram() {
     let _alone = alone();
     let mut event_loop = EventLoop::new().unwrap();
     let socket = event_loop.bind_udp("127.0.0.1:0", UdpEcho).unwrap();
+    echo_datagrams(&mut event_loop, socket);
+}
+
+#[test]
+fn an_echo_on_a_session_allocates_nothing_a_datagram() {
+    let _alone = alone();
+    let mut event_loop = EventLoop::new().unwrap();
+    let layered = |_: &_| Some(Layered::new(IdleTimeout::new(PATIENCE), TcpEcho));
+    let socket = event_loop.bind_sessions("127.0.0.1:0", layered).unwrap();
+    echo_datagrams(&mut event_loop, socket);
+}
+
+/// Sends datagrams of any size to an echo, and counts what it allocates for each.
+fn echo_datagrams(event_loop: &mut EventLoop, socket: SocketId) {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.connect(event_loop.local_addr(socket).unwrap()).unwrap();

@@ -206,7 +206,7 @@ fn the_factory_can_refuse() {
     let listener = world
         .event_loop
         .listen(address(PORT), move |accepted| {
-            assert_eq!(accepted.peer.ip().to_string(), "127.0.0.1");
+            assert_eq!(accepted.ip().unwrap().to_string(), "127.0.0.1");
             count.set(count.get() + 1);
             (count.get() % 2 == 0).then_some(TcpEcho)
         })

@@ -60,11 +60,37 @@ fn a_refusal_on_the_spot_is_told_the_same_way() {
     let log = Log::default();
     let mut world = World::new();
     world.network.refuse_connect(io::ErrorKind::NetworkUnreachable);
-    let id = world.event_loop.connect(address(1), Spy::new("it", &log));
+    let id = world.event_loop.core().connect(address(1), Spy::new("it", &log));
     assert!(world.event_loop.core().is_open(id), "effects come later");
     world.settle();
     assert_eq!(log.take(), ["it close: could not connect: network unreachable"]);
     assert!(!world.event_loop.core().is_open(id));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_is_asked_of_the_loop_itself_is_done_at_once() {
+    let log = Log::default();
+    let mut world = World::new();
+    world.network.refuse_connect(io::ErrorKind::NetworkUnreachable);
+    let refused = world.event_loop.connect(address(1), Spy::new("refused", &log));
+    assert_eq!(log.take(), ["refused close: could not connect: network unreachable"]);
+    assert!(!world.event_loop.core().is_open(refused));
+    let begun = world.event_loop.connect(address(2), Spy::new("begun", &log));
+    let peer = world.network.next_outgoing().expect("no turn is needed");
+    let later = world.event_loop.connect_after(Duration::from_secs(5), address(3), Spy::new("later", &log));
+    assert_eq!(world.event_loop.next_deadline(), Some(world.network.now() + Duration::from_secs(5)));
+    peer.establish();
+    world.turn();
+    // What a closure asks of the loop, too.
+    world.event_loop.with(begun, |cx| {
+        cx.close();
+        (**cx).abort(later);
+    });
+    let ends = ["begun open", "begun close: closed by this side", "later close: aborted by this side, 0 bytes unsent"];
+    assert_eq!(log.take(), ends);
+    peer.finish();
+    world.settle();
     world.assert_nothing_left();
 }
 

@@ -159,10 +159,10 @@ impl Protocol for Spy {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Failure> {
-        if let Message::Bytes(bytes) = &message {
-            self.note(&format!("message {}", summary(bytes)));
-        } else {
-            self.note("message");
+        match &message {
+            Message::Bytes(bytes) => self.note(&format!("message {}", summary(bytes))),
+            Message::Published(publication) => self.note(&format!("heard {}", summary(publication.payload()))),
+            _ => self.note("message"),
         }
         self.message.as_mut().map_or(Ok(()), |f| f(cx, message))
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Simulation, check_seeds};
-use switchboard::{CloseReason, Closing, Context, Failure, Input, Layered, Limits, Protocol, TimerId};
+use switchboard::{CloseReason, Closing, Context, Failure, Input, Layered, Limits, Protocol, Target, TimerId};
 
 use crate::cipher::Cipher;
 use crate::talker::Stream;
@@ -240,9 +240,8 @@ fn judge(own: &Fate, peer: &Fate, tally: &mut Tally) {
         assert!(*clean, "nobody has done anything wrong: {why}");
     }
     if !clean {
-        let broke = ["connection broke", "aborted by this side", "could not connect: connection reset"]
-            .iter()
-            .any(|words| why.starts_with(words));
+        let by_reset = why.starts_with("could not connect: ") && why.ends_with("connection reset");
+        let broke = by_reset || ["connection broke", "aborted by this side"].iter().any(|words| why.starts_with(words));
         assert!(broke, "closed for another reason: {why}");
     }
 }
@@ -274,8 +273,20 @@ fn run<const DRAINED: bool>(
             let address = sim.address(hosts[0], 7000 + u16::try_from(pair).unwrap());
             let costume = costumes(seed, pair);
             let mut server = Some(costume.around(server, true));
-            sim.event_loop(hosts[0]).listen(address, move |_| server.take()).unwrap();
-            sim.event_loop(hosts[1]).connect(address, costume.around(client, false));
+            let event_loop = sim.event_loop(hosts[0]);
+            let (host, target) = match pair % 3 {
+                #[cfg(unix)]
+                2 => {
+                    let path = std::path::PathBuf::from(format!("/run/{pair}"));
+                    event_loop.listen_unix(&path, move |_| server.take()).unwrap();
+                    (hosts[0], Target::from(path))
+                }
+                by_name => {
+                    event_loop.listen(address, move |_| server.take()).unwrap();
+                    (hosts[1], if by_name == 1 { ("server", address.port()).into() } else { address.into() })
+                }
+            };
+            sim.event_loop(host).connect(target, costume.around(client, false));
             (served, fate)
         })
         .collect();

@@ -41,7 +41,7 @@ fn a_connect_where_nobody_listens_is_refused() {
 fn a_connect_where_nobody_is_times_out() {
     let (mut sim, _, client) = network();
     let log = Log::default();
-    sim.event_loop(client).connect("10.1.2.3:7".parse().unwrap(), Spy::new("client", &log));
+    sim.event_loop(client).connect(("10.1.2.3", 7), Spy::new("client", &log));
     assert!(sim.run_to_rest(60 * SECOND));
     assert_eq!(log.take(), ["client close: could not connect within 10s"]);
 }

@@ -11,11 +11,14 @@ mod echo;
 mod faults;
 mod herd;
 mod month;
+mod names;
 mod outages;
 mod pair;
 mod seeds;
+mod sessions;
 #[path = "../scripted/spy.rs"]
 #[allow(dead_code, reason = "it is shared, and each test program uses its part of it")]
 mod spy;
 mod talker;
+mod topics;
 mod udp;

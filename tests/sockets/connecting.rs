@@ -94,7 +94,7 @@ fn an_address_that_cannot_be_reached_is_told_the_same_way() {
     // A port, but no host: connect(2) itself says no.
     let mut event_loop = EventLoop::new().unwrap();
     let (sender, told) = mpsc::channel();
-    event_loop.connect("255.255.255.255:9".parse().unwrap(), Teller(sender));
+    event_loop.connect(("255.255.255.255", 9), Teller(sender));
     let Told::Close(_, kind) = next(&mut event_loop, &told) else { panic!("it can't have opened") };
     assert!(kind.is_some());
     assert_nothing_left(&mut event_loop);

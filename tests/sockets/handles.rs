@@ -111,7 +111,7 @@ fn after_the_end_everything_is_handed_back() {
     let handle = event_loop.handle();
     handle.stop().unwrap();
     event_loop.run().unwrap();
-    let nobody = event_loop.connect("127.0.0.1:9".parse().unwrap(), TcpEcho);
+    let nobody = event_loop.connect(("127.0.0.1", 9), TcpEcho);
     assert!(matches!(handle.post(nobody, Message::user(7)), Err(Undelivered::Ended(_))));
     assert!(matches!(handle.run(|_| ()), Err(Undelivered::Ended(_))));
     assert!(matches!(handle.with(nobody, |_| ()), Err(Undelivered::Ended(_))));

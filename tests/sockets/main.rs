@@ -10,11 +10,20 @@ mod connecting;
 mod draining;
 mod echo;
 mod fairness;
+mod foreign;
 mod garbage;
 mod handles;
 mod last_words;
+mod names;
+#[cfg(unix)]
+mod options;
 mod posting;
 mod pump;
 mod reconnecting;
+mod sessions;
+mod topics;
 mod turning;
+mod udp_options;
+#[cfg(unix)]
+mod unix;
 mod web_socket;

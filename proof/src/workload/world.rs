@@ -1,17 +1,21 @@
 //! Who is on the simulated network, what happens to them, and how they are judged in the end.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv6Addr};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Host, Simulation};
-use switchboard::{ConnectionId, Failure, Layered, Limits, Message, Protocol, SocketId, Time};
+use switchboard::{ConnectionId, Failure, Layered, Limits, Message, Protocol, SocketId, Target, Time};
 use switchboard_echo::{TcpEcho, UdpEcho};
 use switchboard_heartbeat::{Config, Heartbeat, PingPong};
 use switchboard_websocket::{Message as WebSocketMessage, Peer, WebSocket, message_fn};
 
 use super::datagrams::{Shouter, Shouts};
 use super::dialects::{self, Chat, Echo, Pings};
+use super::hub::{Board, Hub, Visitor};
 use super::servers::{Census, Cipher, Counted, Member, Ring, Upgrading};
 use super::talker::{Dialect, Order, Record, Talker};
 use super::{Report, callers};
@@ -19,16 +23,28 @@ use crate::dice::Dice;
 
 const CLIENTS: usize = 3;
 const MOST_PEOPLE: usize = 24;
-const DIALECTS: u16 = 7;
+const DIALECTS: u16 = 9;
 /// The dialect of WebSockets: a third of them are written octet by octet, the others are of ours.
 const WEBSOCKET: u16 = 5;
 const WEBSOCKET_CALLER: u16 = 7;
 const TUNNELLED_CALLER: u16 = 8;
+/// Topics, the last two dialects there are to choose from; half of those who speak them do so through a layer.
+const HUB: u16 = 9;
+const SEALED_HUB: u16 = 10;
 /// The UDP echo's port; those of the TCP listeners are `PORT` and on, in the order of the dialects.
 const PORT: u16 = 7000;
 const LONGEST_STALL: Duration = Duration::from_secs(10);
 /// Within this, everything comes to rest: longer than any timeout.
 const LONG: Duration = Duration::from_secs(600);
+
+/// An address that nobody has, and the first of the server's.
+const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xbad));
+
+/// Where a dialect is spoken on the server's own host.
+#[cfg(unix)]
+fn path(dialect: u16) -> PathBuf {
+    PathBuf::from(format!("/run/{dialect}"))
+}
 
 /// How much may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +72,7 @@ pub(super) struct World<'a, const SHORT_MEANS_DRAINED: bool> {
     people: Vec<Person>,
     shouters: Vec<(Host, SocketId, Rc<RefCell<Shouts>>)>,
     ring: Rc<RefCell<Ring>>,
+    board: Rc<RefCell<Board>>,
     census: Rc<RefCell<Census>>,
     drained: bool,
 }
@@ -73,27 +90,35 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
         };
         let server = simulation.add_host_with("server", limits);
         let clients = ["ann", "bob", "cid"].map(|name| {
-            simulation.add_host_with(name, Limits { high_water: 8192, low_water: 1024, ..Limits::default() })
+            let connect_timeout = Duration::from_secs(60); // a lookup may take its time
+            simulation
+                .add_host_with(name, Limits { high_water: 8192, low_water: 1024, connect_timeout, ..Limits::default() })
         });
-        let (ring, census) = (Rc::default(), Rc::default());
+        let (ring, board, census) = (Rc::default(), Rc::default(), Rc::default());
         let (people, shouters) = (Vec::new(), Vec::new());
         let mut world =
-            Self { simulation, dice, mood, server, clients, people, shouters, ring, census, drained: false };
+            Self { simulation, dice, mood, server, clients, people, shouters, ring, board, census, drained: false };
         world.listen();
         world.bind();
         world
     }
 
     fn listen(&mut self) {
-        for dialect in 0..=TUNNELLED_CALLER {
+        for dialect in 0..=SEALED_HUB {
             let address = self.simulation.address(self.server, PORT + 1 + dialect);
-            let (ring, census) = (Rc::clone(&self.ring), Rc::clone(&self.census));
-            let listened = self.simulation.event_loop(self.server).listen(address, move |_| {
+            let (ring, board, census) = (Rc::clone(&self.ring), Rc::clone(&self.board), Rc::clone(&self.census));
+            let factory = move |_: &_| {
                 let counted = Counted(Rc::clone(&census));
-                Some(Layered::new(counted, serve(dialect, &ring)))
-            });
-            listened.expect("a free port");
+                Some(Layered::new(counted, serve(dialect, &ring, &board)))
+            };
+            let event_loop = self.simulation.event_loop(self.server);
+            #[cfg(unix)]
+            event_loop.listen_unix(path(dialect), factory.clone()).expect("a free path");
+            event_loop.listen(address, factory).expect("a free port");
         }
+        let addresses = [NOBODY, self.simulation.address_v6(self.server, 0).ip()];
+        let addresses = addresses.into_iter().chain([self.simulation.address(self.server, 0).ip()]);
+        self.simulation.set_addresses("server", addresses.collect::<Vec<_>>());
     }
 
     fn bind(&mut self) {
@@ -139,13 +164,26 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
         let dialect = match (dialect, name % 3) {
             (WEBSOCKET, 1) => WEBSOCKET_CALLER,
             (WEBSOCKET, 2) => TUNNELLED_CALLER,
+            (7.., _) if name.is_multiple_of(2) => HUB,
+            (7.., _) => SEALED_HUB,
             (dialect, _) => dialect,
         };
         let record = Rc::<RefCell<Record>>::default();
-        let protocol = talk(dialect, name, &record);
-        let address = self.simulation.address(self.server, PORT + 1 + dialect);
-        let id = self.simulation.event_loop(host).connect(address, protocol);
+        let protocol = talk(dialect, name, self.mood, &record);
+        let (host, target) = self.way_to(dialect, host, name);
+        let id = self.simulation.event_loop(host).connect(target, protocol);
         self.people.push(Person { host, id, record });
+    }
+
+    /// Whoever it is connects by address, by name, or, where that may fail for want of the server's descriptors, from the
+    /// server's own host by a Unix socket.
+    fn way_to(&self, dialect: u16, host: Host, name: u32) -> (Host, Target) {
+        match name % 4 {
+            1 => (host, ("server", PORT + 1 + dialect).into()),
+            #[cfg(unix)]
+            3 if self.mood != Mood::Gentle && !self.drained => (self.server, path(dialect).into()),
+            _ => (host, self.simulation.address(self.server, PORT + 1 + dialect).into()),
+        }
     }
 
     /// Somebody says a word, or several: more than there is room for.
@@ -262,6 +300,7 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
             bytes: counters.bytes_in,
             datagrams: counters.datagrams_in,
             letters: self.ring.borrow().posted,
+            publications: self.board.borrow().delivered,
             drains: self.people.iter().map(|person| person.record.borrow().drains).sum(),
             faults: faults.short_reads
                 + faults.short_writes
@@ -274,7 +313,9 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
                 + faults.held
                 + faults.datagrams_lost
                 + faults.datagrams_duplicated
-                + faults.datagrams_reordered,
+                + faults.datagrams_reordered
+                + faults.failed_lookups
+                + faults.slow_lookups,
             time: self.simulation.now().saturating_since(Time::ZERO),
         }
     }
@@ -306,15 +347,18 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
             assert_eq!(left, (0, 0, 0, 0), "connections, bytes, timers and messages left at {name}");
             assert_eq!(core.counters().open(), 0, "{name}");
         }
-        let undelivered = self.simulation.event_loop(self.server).counters().messages_undelivered;
+        let core = self.simulation.event_loop(self.server).core();
+        // Without what was posted to the people who connect from the server's own host.
+        let undelivered = core.counters().messages_undelivered - core.outgoing_counters().messages_undelivered;
         let ring = self.ring.borrow();
         let lost = undelivered - ring.unsent.get();
         assert_eq!(ring.posted, ring.delivered + lost, "lines are passed on, or counted");
+        self.board.borrow().judge(&self.simulation.event_loop(self.server).counters());
     }
 }
 
 /// The server's side of a dialect.
-fn serve(dialect: u16, ring: &Rc<RefCell<Ring>>) -> Box<dyn Protocol> {
+fn serve(dialect: u16, ring: &Rc<RefCell<Ring>>, board: &Rc<RefCell<Board>>) -> Box<dyn Protocol> {
     match dialect {
         0 => Box::new(TcpEcho),
         1 => Box::new(Layered::new(Cipher::default(), TcpEcho)),
@@ -324,6 +368,8 @@ fn serve(dialect: u16, ring: &Rc<RefCell<Ring>>) -> Box<dyn Protocol> {
         WEBSOCKET => Box::new(WebSocket::server(message_fn(send_back))),
         WEBSOCKET_CALLER => Box::new(callers::serve_whole(&ring.borrow().unsent)),
         TUNNELLED_CALLER => Box::new(callers::serve_tunnelled(&ring.borrow().unsent)),
+        HUB => Box::new(Hub(Rc::clone(board))),
+        SEALED_HUB => Box::new(Layered::new(Cipher::default(), Hub(Rc::clone(board)))),
         _ => Box::new(Member(Rc::clone(ring))),
     }
 }
@@ -334,7 +380,7 @@ fn send_back(peer: &mut Peer<'_, '_>, message: WebSocketMessage<'_>) -> Result<(
 }
 
 /// The client's side of a dialect.
-fn talk(dialect: u16, name: u32, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
+fn talk(dialect: u16, name: u32, mood: Mood, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
     fn talker<D: Dialect>(name: &'static str, dialect: D, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
         record.borrow_mut().dialect = name;
         Box::new(Talker::new(dialect, Rc::clone(record)))
@@ -356,6 +402,11 @@ fn talk(dialect: u16, name: u32, record: &Rc<RefCell<Record>>) -> Box<dyn Protoc
         TUNNELLED_CALLER => {
             record.borrow_mut().dialect = "tunnelled caller";
             Box::new(callers::call_through_tunnel(name, record))
+        }
+        HUB => talker("hub", Visitor::new(mood != Mood::Gentle), record),
+        SEALED_HUB => {
+            let visitor = Visitor::new(mood != Mood::Gentle);
+            Box::new(Layered::new(Cipher::default(), talker("sealed hub", visitor, record)))
         }
         _ => talker("chat", Chat::new(name), record),
     }

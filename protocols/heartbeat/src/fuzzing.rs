@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::testkit::{Entry, Transcript, fuzz};
+use switchboard::testkit::{Entry, Transcript, fuzz, fuzz_session};
 
 use crate::{Config, Heartbeat, LONGEST_LINE, PingPong};
 
@@ -16,6 +16,16 @@ pub fn heartbeat(data: &[u8]) {
     let config = Config::new(Duration::from_secs(5), Duration::from_secs(15)).expect("a timing that agrees");
     let transcript = fuzz(|| Heartbeat::new(config).around(PingPong::default()), data);
     check(&transcript);
+}
+
+/// The same on a session over UDP, where the peer's datagrams can be anything: each line, and each part of one, for
+/// itself. Checks what must hold of any protocol there, and that all deliveries come to the same.
+///
+/// # Panics
+/// As [`heartbeat`].
+pub fn session(data: &[u8]) {
+    let config = Config::new(Duration::from_secs(5), Duration::from_secs(15)).expect("a timing that agrees");
+    fuzz_session(|| Heartbeat::new(config).around(PingPong::default()), data);
 }
 
 fn check(transcript: &Transcript) {

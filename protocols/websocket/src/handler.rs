@@ -1,6 +1,6 @@
 //! What an application implements.
 
-use switchboard::{CloseReason, Closing, Failure, TimerId};
+use switchboard::{CloseReason, Closing, Failure, Publication, TimerId};
 
 use crate::close::CloseCode;
 use crate::error::UsageError;
@@ -177,6 +177,16 @@ pub trait Handler: 'static {
     /// As for [`on_open`](Self::on_open).
     fn on_post(&mut self, peer: &mut Peer<'_, '_>, message: switchboard::Message) -> Result<(), Failure> {
         let _ = (peer, message);
+        Ok(())
+    }
+
+    /// Something was published on a topic that this connection is [subscribed](Peer::subscribe) to. By default it is
+    /// [sent](Peer::send_publication).
+    ///
+    /// # Errors
+    /// As for [`on_open`](Self::on_open).
+    fn on_publication(&mut self, peer: &mut Peer<'_, '_>, publication: &Publication) -> Result<(), Failure> {
+        peer.send_publication(publication);
         Ok(())
     }
 

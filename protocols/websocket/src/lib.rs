@@ -173,6 +173,50 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Topics
+//!
+//! A handler [subscribes](Peer::subscribe) to topics, and what is [published](switchboard::Core::publish) on them, by
+//! whatever protocol, is sent: by [`Handler::on_publication`], as a text message if it is UTF-8, else as a binary one. It is
+//! checked, and compressed, once for all, and there is one copy of it. The chat with rooms, then:
+//!
+//! ```
+//! use switchboard::testkit::Harness;
+//! use switchboard::{Failure, Slow};
+//! use switchboard_websocket::{Handler, Message, Peer, WebSocket};
+//!
+//! #[derive(Default)]
+//! struct Member {
+//!     room: Option<String>,
+//! }
+//!
+//! impl Handler for Member {
+//!     /// The first message names the room; all others go to everybody in it.
+//!     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+//!         let Message::Text(text) = message else { return Err(Failure::peer("this chat is of text")) };
+//!         match &self.room {
+//!             Some(room) => {
+//!                 peer.publish(room, text.to_owned());
+//!             }
+//!             None => {
+//!                 // Who does not keep up misses the oldest of what waits.
+//!                 peer.subscribe(text, Slow::DropOldest { waiting: 100 })?;
+//!                 self.room = Some(text.to_owned());
+//!             }
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let mut harness = Harness::new(WebSocket::server(Member::default()));
+//! harness.feed(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+//! # let _ = harness.take_sent();
+//! harness.feed(b"\x81\x84\0\0\0\0room"); // masked by zeros
+//! assert_eq!(harness.core().publish("room", "a device says hello"), 1);
+//! harness.settle();
+//! assert_eq!(harness.take_sent(), b"\x81\x13a device says hello");
+//! ```
+//!
 //! # What failed
 //!
 //! | the peer gets | when | the cause in [`Closed`] |
@@ -219,6 +263,7 @@ mod opening;
 mod outgoing;
 mod peer;
 pub mod proxy;
+mod publication;
 mod receiving;
 pub mod reconnect;
 mod sending;

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use switchboard::{ConnectionId, Context, Core, Failure, TimerId};
+use switchboard::{ConnectionId, Context, Core, Failure, LimitExceeded, Publication, Slow, TimerId};
 use switchboard_heartbeat::Rtt;
 
 use crate::close::CloseCode;
 use crate::error::UsageError;
 use crate::frame::{MAX_CONTROL, OpCode};
+use crate::publication::AsMessage;
 use crate::state::{Farewell, Phase, State};
 use crate::{Message, SharedBinary, SharedText};
 
@@ -60,6 +61,33 @@ impl<'a, 'c> Peer<'a, 'c> {
     /// Sends a binary message without copying it: for what many peers get.
     pub fn binary_shared(&mut self, bytes: impl Into<SharedBinary>) {
         self.state.send_shared(self.cx, OpCode::Binary, &bytes.into().0);
+    }
+
+    /// Sends what was published as a message: text if it is UTF-8, else binary. It is not copied, and checked and
+    /// compressed once, for all connections that it is sent on.
+    pub fn send_publication(&mut self, publication: &Publication) {
+        let message = AsMessage::of(publication);
+        self.state.send_shared(self.cx, message.opcode, &message.payload);
+    }
+
+    /// Subscribes this connection to a topic: what is published on it comes to
+    /// [`on_publication`](crate::Handler::on_publication), until it is [unsubscribed](Self::unsubscribe) or either side
+    /// begins to close. See [`Context::subscribe`].
+    ///
+    /// # Errors
+    /// If it has as many subscriptions as it may, or the loop has no memory for one more.
+    pub fn subscribe(&mut self, topic: &str, slow: Slow) -> Result<(), LimitExceeded> {
+        self.cx.subscribe(topic, slow)
+    }
+
+    /// Ends a subscription: nothing of it comes any more. False if there was none.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.cx.unsubscribe(topic)
+    }
+
+    /// Ends all subscriptions of this connection.
+    pub fn unsubscribe_all(&mut self) {
+        self.cx.unsubscribe_all();
     }
 
     /// Sends the next piece of a message, text or binary: it begins with the first piece and ends with the `last`, which may

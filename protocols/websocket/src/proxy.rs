@@ -32,7 +32,7 @@ const MAX_HEADERS: usize = 100;
 ///     Ok(())
 /// }));
 /// let mut event_loop = EventLoop::new()?;
-/// event_loop.connect("127.0.0.1:3128".parse()?, tunnel.around(client));
+/// event_loop.connect(("127.0.0.1", 3128), tunnel.around(client));
 /// # event_loop.handle().stop();
 /// event_loop.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,11 +1,10 @@
 //! A client that connects again by itself.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use switchboard::{Backoff, CloseReason, Core, Protocol, Reconnecting, Retry};
+use switchboard::{Backoff, CloseReason, ConnectOptions, Core, Protocol, Reconnecting, Retry, Target};
 
 use crate::close::CloseCode;
 use crate::handshake::{AnswerError, Connect, Refusal};
@@ -88,7 +87,8 @@ use attempt::Watch;
 /// ```
 #[must_use = "nothing happens before it is started"]
 pub struct Reconnect<H> {
-    addresses: Vec<SocketAddr>,
+    targets: Vec<Target>,
+    options: ConnectOptions,
     connect: Connect,
     settings: Rc<Settings>,
     factory: Box<dyn FnMut(u32) -> H>,
@@ -110,12 +110,13 @@ const AFTER_RESTART: Retry = Retry::Between(Duration::from_secs(5), Duration::fr
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 impl<H: Handler> Reconnect<H> {
-    /// A client of the server (or the proxy) at `address`, to ask it for what `connect` says. `factory` makes the handler
+    /// A client of the server (or the proxy) at `target`, to ask it for what `connect` says. `factory` makes the handler
     /// of each attempt, and is told how many retries in a row that makes, as
     /// [`switchboard::Reconnect::new`] says.
-    pub fn new(address: SocketAddr, connect: Connect, factory: impl FnMut(u32) -> H + 'static) -> Self {
+    pub fn new(target: impl Into<Target>, connect: Connect, factory: impl FnMut(u32) -> H + 'static) -> Self {
         Self {
-            addresses: vec![address],
+            targets: vec![target.into()],
+            options: ConnectOptions::default(),
             connect,
             settings: Rc::default(),
             factory: Box::new(factory),
@@ -126,9 +127,15 @@ impl<H: Handler> Reconnect<H> {
         }
     }
 
-    /// Another address of the same server: see [`switchboard::Reconnect::or_to`].
-    pub fn or_to(mut self, address: SocketAddr) -> Self {
-        self.addresses.push(address);
+    /// Another target, where the same server is to be found: see [`switchboard::Reconnect::or_to`].
+    pub fn or_to(mut self, target: impl Into<Target>) -> Self {
+        self.targets.push(target.into());
+        self
+    }
+
+    /// How each attempt connects.
+    pub fn connect_options(mut self, options: &ConnectOptions) -> Self {
+        self.options = options.clone();
         self
     }
 
@@ -153,8 +160,7 @@ impl<H: Handler> Reconnect<H> {
     /// let connect = Connect::to("ws://chat.example.com/room")?;
     /// let tunnel = Tunnel::to(connect.url().host(), connect.url().port())?;
     /// let mut event_loop = EventLoop::new()?;
-    /// let proxy = "127.0.0.1:3128".parse()?;
-    /// Reconnect::new(proxy, connect, |_| message_fn(|_, _| Ok(())))
+    /// Reconnect::new(("127.0.0.1", 3128), connect, |_| message_fn(|_, _| Ok(())))
     ///     .through(move |websocket| tunnel.clone().around(websocket))
     ///     .start(event_loop.core());
     /// # event_loop.handle().stop();
@@ -181,19 +187,22 @@ impl<H: Handler> Reconnect<H> {
 
     /// Makes the first attempt.
     pub fn start(self, core: &mut Core) -> Reconnecting {
-        let Self { addresses, connect, settings, mut factory, mut through, decide, backoff, over } = self;
+        let Self { targets, options, connect, settings, mut factory, mut through, decide, backoff, over } = self;
         let watch = Rc::new(Watch { decide: RefCell::new(decide), verdict: Cell::new(None) });
         let (told, healthy_after) = (Rc::clone(&watch), backoff.healthy_after);
         let protocol = move |retry| {
             let attempt = Attempt { handler: factory(retry), opened: None, watch: Rc::clone(&watch) };
             through(WebSocket::client_with_settings(connect.clone(), attempt, &settings))
         };
-        let reconnect = switchboard::Reconnect::new(addresses[0], protocol).backoff(backoff).decide(move |ended| {
-            let Some(verdict) = told.verdict.take() else { return Retry::of(ended.reason) };
-            ended.healthy = verdict.stood.is_some_and(|stood| stood >= healthy_after);
-            verdict.retry
-        });
-        let reconnect = addresses[1..].iter().fold(reconnect, |reconnect, &address| reconnect.or_to(address));
+        let reconnect = switchboard::Reconnect::new(&targets[0], protocol)
+            .connect_options(&options)
+            .backoff(backoff)
+            .decide(move |ended| {
+                let Some(verdict) = told.verdict.take() else { return Retry::of(ended.reason) };
+                ended.healthy = verdict.stood.is_some_and(|stood| stood >= healthy_after);
+                verdict.retry
+            });
+        let reconnect = targets[1..].iter().fold(reconnect, |reconnect, target| reconnect.or_to(target));
         match over {
             Some(over) => reconnect.when_over(over).start(core),
             None => reconnect.start(core),

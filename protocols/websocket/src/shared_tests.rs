@@ -6,7 +6,7 @@ use std::rc::Rc;
 use allocation_counter::measure;
 use flate2::{Decompress, FlushDecompress};
 use switchboard::testkit::{MemoryDriver, Network, Peer as FarEnd, network};
-use switchboard::{EventLoop, Limits};
+use switchboard::{EventLoop, Limits, Slow};
 
 use super::*;
 use crate::deflate::{Compression, Memory, compressions};
@@ -34,7 +34,10 @@ impl Crowd {
         let settings = Rc::new(Settings { compression: Some(compression), heartbeat: None, ..Settings::default() });
         let address: SocketAddr = "127.0.0.1:7000".parse().unwrap();
         let echo = |peer: &mut crate::Peer<'_, '_>, message: Message<'_>| {
-            peer.send(message);
+            match message {
+                Message::Text("subscribe") => peer.subscribe("t", Slow::default())?,
+                _ => peer.send(message),
+            }
             Ok(())
         };
         event_loop.listen(address, move |_| Some(WebSocket::with_settings(message_fn(echo), &settings))).unwrap();
@@ -137,6 +140,20 @@ fn once_for_each_way_of_compressing() {
         crowd.post(&Post::Binary(text.clone().into_bytes().into()));
         assert_eq!(compressions() - before, 1);
         assert!(crowd.members.iter_mut().all(|member| member.messages()[0].1 == text));
+    }
+}
+
+#[test]
+fn a_publication_once_for_all_its_subscribers() {
+    let mut crowd = Crowd::new(100, Memory::Shared, &OFFERS);
+    crowd.say(b"subscribe");
+    let (text, before) = (words(1, 1000), compressions());
+    assert_eq!(crowd.event_loop.core().publish("t", text.clone()), 100);
+    crowd.settle();
+    assert_eq!(compressions() - before, 2, "for a hundred peers that compress in two ways");
+    for member in &mut crowd.members {
+        let messages = member.messages();
+        assert!(messages.len() == 1 && messages[0].1 == text && messages[0].0 < 2 * text.len() / 3);
     }
 }
 

@@ -242,13 +242,14 @@ impl State {
         }
     }
 
-    /// Messages come and go no more: those that are under way, either way, are dropped.
+    /// Messages come and go no more: those that are under way, either way, are dropped, and subscriptions end.
     pub(crate) fn leave(&mut self, cx: &mut Context<'_>, phase: Phase) {
         if let Phase::Sending(sending) = std::mem::replace(&mut self.phase, phase) {
             self.unsent = self.unsent.saturating_add(sending.unsent());
         }
         self.take_assembly(cx);
         self.release(cx);
+        cx.unsubscribe_all();
     }
 
     /// The message that arrives, which is complete or given up.

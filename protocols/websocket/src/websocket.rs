@@ -290,8 +290,12 @@ impl<H: Handler> Protocol for WebSocket<H> {
                     let closed = self.state.close(cx, code, &reason);
                     return self.handled(cx, closed);
                 }
-                Err(message) => {
-                    let handled = self.handler.on_post(&mut Peer::new(cx, &mut self.state), message);
+                Err(other) => {
+                    let peer = &mut Peer::new(cx, &mut self.state);
+                    let handled = match other {
+                        switchboard::Message::Published(publication) => self.handler.on_publication(peer, &publication),
+                        other => self.handler.on_post(peer, other),
+                    };
                     return self.handled(cx, handled);
                 }
             },

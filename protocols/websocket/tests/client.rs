@@ -43,7 +43,7 @@ fn keys_of_connections_differ() {
     let mut harness = Harness::new(WebSocket::client(Connect::to(URL).unwrap(), message_fn(|_, _| Ok(()))));
     let first = harness.take_sent();
     let other = WebSocket::client(Connect::to(URL).unwrap(), message_fn(|_, _| Ok(())));
-    harness.core().connect("127.0.0.1:2".parse().unwrap(), other);
+    harness.core().connect(("127.0.0.1", 2), other);
     harness.settle();
     let peer = harness.network().next_outgoing().unwrap();
     peer.establish();

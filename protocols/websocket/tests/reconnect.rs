@@ -41,7 +41,7 @@ impl World {
         let (logged, said) = (Rc::clone(&log), Rc::clone(&over));
         let handler = move |_| Asking(Logged { log: Rc::clone(&logged), echo: true });
         let backoff = Backoff { first: SECOND, jitter: Jitter::None, ..Backoff::default() };
-        let reconnect = Reconnect::new("10.0.0.1:80".parse().unwrap(), Connect::to(URL).unwrap(), handler);
+        let reconnect = Reconnect::new(("10.0.0.1", 80), Connect::to(URL).unwrap(), handler);
         let reconnect = make(reconnect.backoff(backoff)).when_over(move |_, _| said.set(true));
         let client = reconnect.start(event_loop.core());
         let mut world = Self { event_loop, network, log, client, over };
@@ -272,7 +272,7 @@ fn after_a_message_for_which_there_was_no_memory() {
     let mut world = World::new(|client| client);
     let peer = world.opened();
     let idle = protocol_fn(|_, _| Ok(()));
-    let other = world.event_loop.connect("10.0.0.1:2".parse().unwrap(), idle);
+    let other = world.event_loop.connect(("10.0.0.1", 2), idle);
     world.settle();
     world.next().unwrap().establish();
     world.settle();

@@ -18,6 +18,7 @@ impl<P: Protocol> Inner<P> {
             return Err(LimitExceeded::Switches(SWITCHES.into()).into());
         }
         cx.core.timers.cancel_depths(&mut cx.link.timers, cx.depth + 1..=LOOP_DEPTH - 1);
+        cx.core.unsubscribe_from_depth(cx.link.id, cx.depth + 1);
         cx.link.flags.remove(Flag::PAUSED);
         cx.core.held -= std::mem::take(&mut self.held);
         self.drain_owed = false;

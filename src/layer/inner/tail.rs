@@ -7,12 +7,15 @@ use crate::{Context, Failure, Input, LimitExceeded, Protocol};
 
 impl<P: Protocol> Inner<P> {
     /// Offers the inner protocol bytes that the layer made, behind those it left before. It keeps
-    /// what is not consumed.
+    /// what is not consumed; on a session, where `plain` is a datagram of its own, that is dropped and counted.
     ///
     /// # Errors
     ///
     /// The inner protocol's, or the limit of what may be kept for it.
     pub fn feed(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
+        if cx.is_datagram() {
+            return self.feed_datagram(cx, plain);
+        }
         if !self.is_open() || (plain.is_empty() && self.tail_len() == 0) {
             return Ok(());
         }
@@ -29,6 +32,26 @@ impl<P: Protocol> Inner<P> {
             self.keep(cx, &input)?;
             self.await_bytes(cx, awaited)?;
         }
+        Ok(())
+    }
+
+    fn feed_datagram(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
+        if !self.is_open() || cx.is_reading_paused() || self.takeover != Takeover::Done {
+            cx.count_discarded(plain.len());
+            return Ok(());
+        }
+        (self.offered, self.holds) = (true, false);
+        if plain.is_empty() {
+            cx.link.flags.insert(Flag::EMPTY_DATAGRAM);
+        }
+        let mut input = Input::new(plain);
+        let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
+        cx.link.flags.remove(Flag::EMPTY_DATAGRAM);
+        result?;
+        if self.takeover == Takeover::Fresh {
+            return self.keep(cx, &input); // what is left is for who has taken over
+        }
+        cx.count_discarded(input.len());
         Ok(())
     }
 
@@ -105,7 +128,11 @@ impl<P: Protocol> Inner<P> {
         let before = tail.len();
         let mut input = Input::new(&mut tail);
         let result = self.call(cx, |protocol, cx| protocol.on_data(cx, &mut input));
-        let (left, awaited) = (input.len(), input.awaited());
+        let (mut left, mut awaited) = (input.len(), input.awaited());
+        if cx.is_datagram() {
+            cx.count_discarded(left);
+            (left, awaited) = (0, 0);
+        }
         if left < before {
             self.switches = 0;
         }

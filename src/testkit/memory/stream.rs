@@ -31,6 +31,13 @@ impl MemoryStream {
     }
 }
 
+impl MemoryStream {
+    fn address(&self, of: fn(&StreamState) -> SocketAddr) -> io::Result<SocketAddr> {
+        let stream = &self.state.borrow().streams[self.index];
+        if stream.path.is_some() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(of(stream)) }
+    }
+}
+
 impl Stream for MemoryStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.state.borrow_mut().streams[self.index].reads += 1;
@@ -96,10 +103,10 @@ impl Stream for MemoryStream {
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.state.borrow().streams[self.index].peer)
+        self.address(|stream| stream.peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.state.borrow().streams[self.index].local)
+        self.address(|stream| stream.local)
     }
 }

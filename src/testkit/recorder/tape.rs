@@ -121,7 +121,7 @@ impl<P: Protocol> Layer<P> for Tape {
     fn on_message(&mut self, cx: &mut Context<'_>, message: Message, inner: &mut Inner<P>) -> Result<(), Failure> {
         let operation = match &message {
             Message::Bytes(bytes) => Operation::Post(bytes.to_vec()),
-            Message::User(_) => Operation::Gap,
+            Message::User(_) | Message::Published(_) => Operation::Gap,
         };
         self.note(cx, operation);
         inner.on_message(cx, message)

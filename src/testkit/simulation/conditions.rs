@@ -53,6 +53,10 @@ pub struct Conditions {
     pub aborted_accepts: f64,
     /// The chance that an accept fails for lack of descriptors (`EMFILE`).
     pub exhausted_accepts: f64,
+    /// The chance that a lookup of a name fails. (As all of a lookup: that of a host with itself.)
+    pub failed_lookups: f64,
+    /// The chance that a lookup of a name takes 5 s longer.
+    pub slow_lookups: f64,
 }
 
 const KIB: usize = 1024;
@@ -76,6 +80,8 @@ impl Default for Conditions {
             refused: 0.0,
             aborted_accepts: 0.0,
             exhausted_accepts: 0.0,
+            failed_lookups: 0.0,
+            slow_lookups: 0.0,
         }
     }
 }
@@ -98,14 +104,15 @@ impl Conditions {
             short_writes: 0.2,
             would_block: 0.1,
             exhausted_accepts: 0.05,
+            slow_lookups: 0.05,
             ..Self::default()
         }
     }
 
-    /// As [`rough`](Self::rough), and connections are reset, refused and aborted.
+    /// As [`rough`](Self::rough), and connections are reset, refused and aborted, and names not found.
     #[must_use]
     pub fn hostile() -> Self {
-        Self { resets: 0.001, refused: 0.05, aborted_accepts: 0.05, ..Self::rough() }
+        Self { resets: 0.001, refused: 0.05, aborted_accepts: 0.05, failed_lookups: 0.05, ..Self::rough() }
     }
 
     /// Panics if a chance is none, or nothing could ever move.
@@ -121,6 +128,8 @@ impl Conditions {
             ("refused", self.refused),
             ("aborted_accepts", self.aborted_accepts),
             ("exhausted_accepts", self.exhausted_accepts),
+            ("failed_lookups", self.failed_lookups),
+            ("slow_lookups", self.slow_lookups),
         ];
         for (name, chance) in chances {
             assert!((0.0..=1.0).contains(&chance), "Conditions: {name} is a probability, and {chance} is none");
@@ -182,6 +191,10 @@ pub struct Faults {
     pub aborted_accepts: u64,
     /// Operations that failed for lack of descriptors (`EMFILE`).
     pub exhausted: u64,
+    /// Lookups that failed by chance; not those of names that nobody has.
+    pub failed_lookups: u64,
+    /// Lookups that took long.
+    pub slow_lookups: u64,
     /// TCP's packets that had to be sent again.
     pub retransmitted: u64,
     /// Datagrams lost to chance, to partitions, to full buffers, or because nobody is bound there.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::stream::no_descriptors;
 use super::weather::{DATAGRAM_LOST, DUPLICATED, REORDERED, WOULD_BLOCK};
 use super::wire::{Happening, Source, Transport, Wire};
-use crate::driver::Ready;
+use crate::driver::{Ready, Received};
 
 /// The largest payload of a UDP datagram over IPv4.
 const LARGEST: usize = 65_507;
@@ -18,6 +18,11 @@ pub(super) struct Socket {
     pub(super) on_list: bool,
     key: u64,
     pub(super) address: SocketAddr,
+    /// Whom it is connected to: it hears nobody else.
+    peer: Option<SocketAddr>,
+    /// A datagram was refused, and the socket was not asked anything since.
+    refused: bool,
+    tells_local: bool,
     inbound: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Bytes in `inbound`.
     held: usize,
@@ -40,7 +45,35 @@ pub(super) struct Datagram {
 }
 
 impl Wire {
-    pub(super) fn bind_udp(&mut self, host: usize, key: u64, asked: SocketAddr) -> io::Result<usize> {
+    pub(super) fn bind_udp(
+        &mut self,
+        host: usize,
+        key: u64,
+        asked: SocketAddr,
+        tells_local: bool,
+    ) -> io::Result<usize> {
+        self.open_socket(host, key, asked, None, tells_local)
+    }
+
+    pub(super) fn connect_udp(
+        &mut self,
+        host: usize,
+        key: u64,
+        peer: SocketAddr,
+        tells_local: bool,
+    ) -> io::Result<usize> {
+        let own = if peer.ip().is_loopback() { peer.ip() } else { Self::ip(host) };
+        self.open_socket(host, key, SocketAddr::new(own, 0), Some(peer), tells_local)
+    }
+
+    fn open_socket(
+        &mut self,
+        host: usize,
+        key: u64,
+        asked: SocketAddr,
+        peer: Option<SocketAddr>,
+        tells_local: bool,
+    ) -> io::Result<usize> {
         if self.is_exhausted(host) {
             return Err(no_descriptors());
         }
@@ -52,6 +85,9 @@ impl Wire {
             on_list: false,
             key,
             address,
+            peer,
+            refused: false,
+            tells_local,
             inbound: VecDeque::new(),
             held: 0,
             in_flight: 0,
@@ -68,6 +104,7 @@ impl Wire {
     }
 
     pub(super) fn send_to(&mut self, index: usize, payload: &[u8], target: SocketAddr) -> io::Result<()> {
+        self.take_refusal(index)?;
         let Socket { host, serial, address, in_flight, .. } = self.sockets[index];
         if payload.len() > LARGEST {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "message too long"));
@@ -130,6 +167,11 @@ impl Wire {
         }
         let target = to.filter(|&to| !self.is_partitioned(from, to));
         let index = target.and_then(|to| self.bound(to, Transport::Udp, port));
+        let index = index.filter(|&index| self.sockets[index].peer.is_none_or(|peer| peer == source));
+        if let (Some(to), None, Some((index, serial))) = (target, index, sender) {
+            let at = self.now + self.weather.latency(to, from);
+            self.schedule(at, Happening::Refusal { index, serial });
+        }
         let room = self.weather.between(from, to.unwrap_or(from)).receive_buffer;
         let Some(index) = index.filter(|&index| {
             let held = self.sockets[index].held;
@@ -146,7 +188,23 @@ impl Wire {
         self.raise(Source::Socket { index, serial });
     }
 
-    pub(super) fn recv_from(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    /// Nobody had the port: a connected socket is told by its next call, any other not at all (as on Linux).
+    pub(super) fn refusal_due(&mut self, index: usize, serial: u64) {
+        let socket = self.sockets.get_mut(index).filter(|it| it.serial == serial && it.peer.is_some());
+        if let Some(socket) = socket {
+            socket.refused = true;
+            self.digest.mix(serial);
+            self.raise(Source::Socket { index, serial });
+        }
+    }
+
+    fn take_refusal(&mut self, index: usize) -> io::Result<()> {
+        let refused = std::mem::take(&mut self.sockets[index].refused);
+        if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) }
+    }
+
+    pub(super) fn recv_from(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<Received> {
+        self.take_refusal(index)?;
         let Socket { host, serial, .. } = self.sockets[index];
         let Some((source, _)) = self.sockets[index].inbound.front() else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -159,14 +217,17 @@ impl Wire {
         let socket = &mut self.sockets[index];
         let Some((source, payload)) = socket.inbound.pop_front() else { return Err(io::ErrorKind::WouldBlock.into()) };
         socket.held -= payload.len();
+        let local = socket.tells_local.then(|| socket.address.ip());
         let len = payload.len().min(buffer.len());
         buffer[..len].copy_from_slice(&payload[..len]);
         self.digest.mix_bytes(&payload);
-        Ok((len, source))
+        Ok(Received { len, source, local })
     }
 
     pub(super) fn socket_state(&mut self, index: usize) -> Ready {
         let socket = &self.sockets[index];
-        Ready { key: socket.key, readable: !socket.inbound.is_empty(), writable: !socket.blocked, ..Ready::default() }
+        let error = socket.refused;
+        let readable = !socket.inbound.is_empty() || error;
+        Ready { key: socket.key, readable, writable: !socket.blocked || error, read_closed: false, error }
     }
 }

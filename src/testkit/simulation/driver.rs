@@ -1,7 +1,9 @@
 //! The driver over the simulated network.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +11,10 @@ use std::time::Duration;
 
 use super::stream::Place;
 use super::wire::Shared;
-use crate::driver::{AcceptError, Driver, Ready, Socket, Stream, Wake};
-use crate::{ListenOptions, Time};
+#[cfg(unix)]
+use crate::UnixListenOptions;
+use crate::driver::{AcceptError, Driver, Ready, Received, Socket, Stream, Wake};
+use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 /// One host's [`Driver`] over the network of a [`Simulation`](super::Simulation), which makes it.
 ///
@@ -66,7 +70,8 @@ pub struct SimulatedStream {
 /// A listener of the [`SimulatedDriver`].
 pub struct SimulatedListener {
     index: usize,
-    address: SocketAddr,
+    /// `None` for a Unix socket.
+    address: Option<SocketAddr>,
 }
 
 /// A UDP socket of the [`SimulatedDriver`].
@@ -100,6 +105,14 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
         wire.now + wire.hosts[self.host].skew
     }
 
+    fn clock(&self) -> Box<dyn Fn() -> Time> {
+        let (wire, host) = (Rc::clone(&self.wire), self.host);
+        Box::new(move || {
+            let wire = wire.borrow();
+            wire.now + wire.hosts[host].skew
+        })
+    }
+
     fn seed(&mut self) -> io::Result<[u8; 32]> {
         Ok(self.wire.borrow().hosts[self.host].seed)
     }
@@ -110,14 +123,23 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
 
     fn listen(&mut self, key: u64, address: SocketAddr, options: &ListenOptions) -> io::Result<SimulatedListener> {
         let (index, address) = self.wire.borrow_mut().listen(self.host, key, address, options.backlog)?;
-        Ok(SimulatedListener { index, address })
+        Ok(SimulatedListener { index, address: Some(address) })
+    }
+
+    #[cfg(unix)]
+    fn listen_unix(&mut self, key: u64, path: &Path, options: &UnixListenOptions) -> io::Result<SimulatedListener> {
+        let index = self.wire.borrow_mut().listen_unix(self.host, key, path, options.backlog)?;
+        Ok(SimulatedListener { index, address: None })
     }
 
     fn listener_addr(&self, listener: &SimulatedListener) -> io::Result<SocketAddr> {
-        Ok(listener.address)
+        listener.address.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    fn accept(&mut self, listener: &mut SimulatedListener) -> Result<(SimulatedStream, SocketAddr), AcceptError> {
+    fn accept(
+        &mut self,
+        listener: &mut SimulatedListener,
+    ) -> Result<(SimulatedStream, Option<SocketAddr>), AcceptError> {
         let (place, peer) = self.wire.borrow_mut().accept(listener.index)?;
         Ok((self.stream(place), peer))
     }
@@ -127,9 +149,27 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
         Ok(())
     }
 
-    fn connect(&mut self, key: u64, address: SocketAddr) -> io::Result<SimulatedStream> {
+    fn connect(&mut self, key: u64, address: SocketAddr, _options: &ConnectOptions) -> io::Result<SimulatedStream> {
         let place = self.wire.borrow_mut().connect(self.host, key, address)?;
         Ok(self.stream(place))
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&mut self, key: u64, path: &Path, _options: &ConnectOptions) -> io::Result<SimulatedStream> {
+        let place = self.wire.borrow_mut().connect_unix(self.host, key, path)?;
+        Ok(self.stream(place))
+    }
+
+    fn resolve(&mut self, key: u64, host: &str, port: u16) {
+        self.wire.borrow_mut().resolve(self.host, key, host, port);
+    }
+
+    fn resolved(&mut self, key: u64) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.wire.borrow_mut().resolved(self.host, key)
+    }
+
+    fn forget(&mut self, key: u64) {
+        self.wire.borrow_mut().forget(self.host, key);
     }
 
     fn connected(&mut self, stream: &mut SimulatedStream) -> io::Result<bool> {
@@ -144,8 +184,13 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
         self.wire.borrow_mut().close_listener(listener.index);
     }
 
-    fn bind_udp(&mut self, key: u64, address: SocketAddr) -> io::Result<SimulatedSocket> {
-        let index = self.wire.borrow_mut().bind_udp(self.host, key, address)?;
+    fn bind_udp(&mut self, key: u64, address: SocketAddr, options: &UdpOptions) -> io::Result<SimulatedSocket> {
+        let index = self.wire.borrow_mut().bind_udp(self.host, key, address, options.local_addresses)?;
+        Ok(SimulatedSocket { wire: Rc::clone(&self.wire), index })
+    }
+
+    fn connect_udp(&mut self, key: u64, peer: SocketAddr, options: &UdpOptions) -> io::Result<SimulatedSocket> {
+        let index = self.wire.borrow_mut().connect_udp(self.host, key, peer, options.local_addresses)?;
         Ok(SimulatedSocket { wire: Rc::clone(&self.wire), index })
     }
 
@@ -177,24 +222,26 @@ impl Stream for SimulatedStream {
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         let wire = self.wire.borrow();
-        if wire.is_established(self.place) {
-            Ok(wire.addresses(self.place).1)
-        } else {
-            Err(io::ErrorKind::NotConnected.into())
+        match wire.addresses(self.place) {
+            Some((_, peer)) if wire.is_established(self.place) => Ok(peer),
+            Some(_) => Err(io::ErrorKind::NotConnected.into()),
+            None => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.wire.borrow().addresses(self.place).0)
+        let (local, _) = self.wire.borrow().addresses(self.place).ok_or(io::ErrorKind::Unsupported)?;
+        Ok(local)
     }
 }
 
 impl Socket for SimulatedSocket {
-    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         self.wire.borrow_mut().recv_from(self.index, buffer)
     }
 
-    fn send_to(&mut self, payload: &[u8], target: SocketAddr) -> io::Result<()> {
+    /// A host has one address: there is nothing to choose.
+    fn send_to(&mut self, payload: &[u8], target: SocketAddr, _source: Option<IpAddr>) -> io::Result<()> {
         self.wire.borrow_mut().send_to(self.index, payload, target)
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use super::weather::{SHORT_READ, SHORT_WRITE, WOULD_BLOCK};
-use super::wire::{Source, Wire};
+use super::wire::{Source, Transport, Wire};
 use crate::Time;
 use crate::driver::Ready;
 
@@ -42,6 +42,7 @@ pub(super) enum Segment {
 
 pub(super) struct Connection {
     serial: u64,
+    transport: Transport,
     ends: [End; 2],
     send_buffer: usize,
     receive_buffer: usize,
@@ -312,10 +313,10 @@ impl Wire {
         self.ends(place).0.error.take().map(io::Error::from)
     }
 
-    /// This side's address and the other's.
-    pub(super) fn addresses(&self, place: Place) -> (SocketAddr, SocketAddr) {
-        let ends = &self.connections[place.index].ends;
-        (ends[place.end].local, ends[1 - place.end].local)
+    /// This side's address and the other's; Unix sockets have none.
+    pub(super) fn addresses(&self, place: Place) -> Option<(SocketAddr, SocketAddr)> {
+        let Connection { transport, ends, .. } = &self.connections[place.index];
+        (*transport == Transport::Tcp).then(|| (ends[place.end].local, ends[1 - place.end].local))
     }
 
     pub(super) fn is_established(&self, place: Place) -> bool {

@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
 
 use super::datagram::{Datagram, Socket};
+use super::names::Names;
 use super::stream::{Connection, Listener, Place, Segment};
 use super::weather::{Digest, Weather, pair};
 use crate::Time;
@@ -28,7 +27,8 @@ pub(super) struct Wire {
     pub(super) listeners: Slab<Listener>,
     pub(super) sockets: Slab<Socket>,
     /// Who is bound where, by host, transport and port.
-    ports: BTreeMap<(usize, Transport, u16), usize>,
+    pub(super) ports: BTreeMap<(usize, Transport, u16), usize>,
+    pub(super) names: Names,
     /// Told apart from all that had the same place in a slab before.
     serial: u64,
     due: BinaryHeap<Reverse<Due>>,
@@ -57,21 +57,34 @@ pub(super) struct HostState {
     ready: Vec<Source>,
     /// In `runnable`, or stalled and to be put there.
     runnable: bool,
-    next_port: u16,
+    pub(super) next_port: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Transport {
     Tcp,
     Udp,
+    /// Its ports stand for paths.
+    Unix,
 }
 
 /// What can be ready.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Stream(Place),
-    Listener { index: usize, serial: u64 },
-    Socket { index: usize, serial: u64 },
+    Listener {
+        index: usize,
+        serial: u64,
+    },
+    Socket {
+        index: usize,
+        serial: u64,
+    },
+    /// The answer to a lookup.
+    Answer {
+        host: usize,
+        key: u64,
+    },
 }
 
 /// What happens at a time.
@@ -81,8 +94,18 @@ pub(super) enum Happening {
         segment: Segment,
     },
     Datagram(Box<Datagram>),
+    /// A UDP socket is told that nobody has the port it sent to (ICMP).
+    Refusal {
+        index: usize,
+        serial: u64,
+    },
     /// Readiness that was held back is reported.
     Raise(Source),
+    /// A lookup of a host comes to an end.
+    Answer {
+        host: usize,
+        key: u64,
+    },
     /// A stalled host goes on.
     Resume(usize),
 }
@@ -130,6 +153,7 @@ impl Wire {
             listeners: Slab::new(),
             sockets: Slab::new(),
             ports: BTreeMap::new(),
+            names: Names::default(),
             serial: 0,
             due: BinaryHeap::new(),
             sequence: 0,
@@ -158,55 +182,9 @@ impl Wire {
         self.hosts.len() - 1
     }
 
-    /// A host's address: 10.0.0.1 for the first.
-    pub(super) fn ip(host: usize) -> IpAddr {
-        let number = u32::try_from(host + 1).unwrap_or(u32::MAX);
-        IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (number & 0x00ff_ffff)))
-    }
-
-    /// Whose address this is, as seen from a host.
-    pub(super) fn host_at(&self, ip: IpAddr, from: usize) -> Option<usize> {
-        if ip.is_loopback() || ip.is_unspecified() {
-            return Some(from);
-        }
-        let IpAddr::V4(ip) = ip else { return None };
-        let host = usize::try_from(ip.to_bits().checked_sub(0x0a00_0001)?).ok()?;
-        (host < self.hosts.len()).then_some(host)
-    }
-
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
-    }
-
-    /// A host's own port that nobody has: the one asked for, or any.
-    pub(super) fn free_port(&mut self, host: usize, transport: Transport, asked: SocketAddr) -> io::Result<SocketAddr> {
-        if self.host_at(asked.ip(), host) != Some(host) {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        let ip = if asked.ip().is_loopback() { asked.ip() } else { Self::ip(host) };
-        let in_use = |port| self.ports.contains_key(&(host, transport, port));
-        if asked.port() != 0 {
-            let taken = in_use(asked.port());
-            return if taken { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(SocketAddr::new(ip, asked.port())) };
-        }
-        let first = self.hosts[host].next_port;
-        let mut ports = (first..=u16::MAX).chain(49_152..first);
-        let port = ports.find(|&port| !in_use(port)).ok_or(io::ErrorKind::AddrInUse)?;
-        self.hosts[host].next_port = if port == u16::MAX { 49_152 } else { port + 1 };
-        Ok(SocketAddr::new(ip, port))
-    }
-
-    pub(super) fn bind(&mut self, host: usize, transport: Transport, port: u16, index: usize) {
-        self.ports.insert((host, transport, port), index);
-    }
-
-    pub(super) fn unbind(&mut self, host: usize, transport: Transport, port: u16) {
-        self.ports.remove(&(host, transport, port));
-    }
-
-    pub(super) fn bound(&self, host: usize, transport: Transport, port: u16) -> Option<usize> {
-        self.ports.get(&(host, transport, port)).copied()
     }
 
     /// Whether a host lacks descriptors now; if so that is counted.
@@ -239,7 +217,9 @@ impl Wire {
             match due.happening {
                 Happening::Segment { to, segment } => self.segment_due(to, segment),
                 Happening::Datagram(datagram) => self.datagram_due(*datagram),
+                Happening::Refusal { index, serial } => self.refusal_due(index, serial),
                 Happening::Raise(source) => self.raise(source),
+                Happening::Answer { host, key } => self.answer(host, key),
                 Happening::Resume(host) => {
                     if self.hosts[host].stalled_until.is_some_and(|until| until <= self.now) {
                         self.hosts[host].stalled_until = None;
@@ -357,6 +337,7 @@ impl Wire {
                 let socket = self.sockets.get_mut(index).filter(|it| it.serial == serial)?;
                 Some((socket.host, &mut socket.on_list))
             }
+            Source::Answer { host, key } => Some((host, &mut self.names.answers.get_mut(&(host, key))?.on_list)),
         }
     }
 
@@ -365,6 +346,7 @@ impl Wire {
             Source::Stream(place) => self.stream_state(place)?,
             Source::Listener { index, .. } => self.listeners[index].state(),
             Source::Socket { index, .. } => self.socket_state(index),
+            Source::Answer { key, .. } => return Some(Ready { key, ..Ready::default() }),
         };
         (ready.readable || ready.writable || ready.read_closed || ready.error).then_some(ready)
     }

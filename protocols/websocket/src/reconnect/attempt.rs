@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
-use switchboard::{CloseReason, Closing, Failure, Retry, Time, TimerId};
+use switchboard::{CloseReason, Closing, Failure, Publication, Retry, Time, TimerId};
 
 use super::{Decide, Ended};
 use crate::handshake::{Accept, Answer, Request, Response};
@@ -100,6 +100,10 @@ impl<H: Handler> Handler for Attempt<H> {
 
     fn on_post(&mut self, peer: &mut Peer<'_, '_>, message: switchboard::Message) -> Result<(), Failure> {
         self.handler.on_post(peer, message)
+    }
+
+    fn on_publication(&mut self, peer: &mut Peer<'_, '_>, publication: &Publication) -> Result<(), Failure> {
+        self.handler.on_publication(peer, publication)
     }
 
     fn on_timer(&mut self, peer: &mut Peer<'_, '_>, timer: TimerId) -> Result<(), Failure> {

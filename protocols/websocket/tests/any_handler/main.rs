@@ -107,16 +107,33 @@ impl Connection {
         if self.harness.with(|cx| cx.backlog()) != Some(0) {
             return; // it might have to wait
         }
-        let message = if self.random.bool() {
-            self.model.borrow_mut().is_posted();
-            Message::user("for the handler")
-        } else {
-            let text = format!("posted {}", self.random.u32(..));
-            self.model.borrow_mut().sends((true, text.clone().into_bytes()));
-            Post::Text(text.into()).into()
+        let text = format!("posted {}", self.random.u32(..));
+        let message = match self.random.u8(..4) {
+            0 | 1 => {
+                self.model.borrow_mut().is_posted();
+                Message::user("for the handler")
+            }
+            2 => {
+                self.model.borrow_mut().sends((true, text.clone().into_bytes()));
+                Post::Text(text.into()).into()
+            }
+            _ => return self.publish(text.into_bytes()),
         };
         self.harness.post(message).unwrap();
         assert!(!self.model.borrow().awaits_post, "a post was lost");
+    }
+
+    /// The handler is subscribed until either side begins to close.
+    fn publish(&mut self, mut payload: Vec<u8>) {
+        let (is_text, is_open) = (self.random.bool(), self.model.borrow().ended.is_none());
+        if !is_text {
+            payload.push(0xff);
+        }
+        if is_open {
+            self.model.borrow_mut().sends((is_text, payload.clone()));
+        }
+        assert_eq!(self.harness.core().publish("t", payload), usize::from(is_open));
+        self.harness.settle();
     }
 
     /// Lets everything flow until nothing is to come: a handler that has paused has set a timer.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use switchboard::{Closing, Failure, TimerId};
+use switchboard::{Closing, Failure, Publication, Slow, TimerId};
 use switchboard_websocket::error::UsageError;
 use switchboard_websocket::{Begin, CloseCode, Closed, Delivery, Handler, Message, Peer};
 
@@ -198,6 +198,7 @@ impl Any {
 
 impl Handler for Any {
     fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        peer.subscribe("t", Slow::default())?;
         self.act(peer)
     }
 
@@ -254,6 +255,12 @@ impl Handler for Any {
 
     fn on_post(&mut self, peer: &mut Peer<'_, '_>, _: switchboard::Message) -> Result<(), Failure> {
         assert!(mem::take(&mut self.0.borrow_mut().awaits_post), "a post that came too late");
+        self.act(peer)
+    }
+
+    fn on_publication(&mut self, peer: &mut Peer<'_, '_>, publication: &Publication) -> Result<(), Failure> {
+        assert_eq!(self.0.borrow().ended, None, "it is over");
+        peer.send_publication(publication);
         self.act(peer)
     }
 

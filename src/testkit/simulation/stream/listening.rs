@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Connection, End, Place, Segment, Wire, no_descriptors};
@@ -18,6 +20,7 @@ pub(crate) struct Listener {
     pub(crate) serial: u64,
     pub(crate) on_list: bool,
     key: u64,
+    transport: Transport,
     pub(crate) address: SocketAddr,
     backlog: usize,
     waiting: VecDeque<Place>,
@@ -41,24 +44,42 @@ impl Wire {
             return Err(no_descriptors());
         }
         let address = self.free_port(host, Transport::Tcp, asked)?;
+        Ok((self.listen_at(host, key, Transport::Tcp, address, backlog), address))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn listen_unix(&mut self, host: usize, key: u64, path: &Path, backlog: u32) -> io::Result<usize> {
+        if self.is_exhausted(host) {
+            return Err(no_descriptors());
+        }
+        let address = self.free_path(host, path)?;
+        Ok(self.listen_at(host, key, Transport::Unix, address, backlog))
+    }
+
+    fn listen_at(&mut self, host: usize, key: u64, transport: Transport, address: SocketAddr, backlog: u32) -> usize {
         let serial = self.next_serial();
         let backlog = usize::try_from(backlog).unwrap_or(usize::MAX).max(1);
-        let listener = Listener { host, serial, on_list: false, key, address, backlog, waiting: VecDeque::new() };
+        let waiting = VecDeque::new();
+        let listener = Listener { host, serial, on_list: false, key, transport, address, backlog, waiting };
         let index = self.listeners.insert(listener);
-        self.bind(host, Transport::Tcp, address.port(), index);
-        Ok((index, address))
+        self.bind(host, transport, address.port(), index);
+        index
     }
 
     /// Ends a listener; those who wait to be accepted are reset.
     pub(crate) fn close_listener(&mut self, index: usize) {
         let listener = self.listeners.remove(index);
-        self.unbind(listener.host, Transport::Tcp, listener.address.port());
+        self.unbind(listener.host, listener.transport, listener.address.port());
+        #[cfg(unix)]
+        if listener.transport == Transport::Unix {
+            self.remove_path(listener.host, listener.address.port());
+        }
         for place in listener.waiting {
             self.close(place, true);
         }
     }
 
-    pub(crate) fn accept(&mut self, index: usize) -> Result<(Place, SocketAddr), AcceptError> {
+    pub(crate) fn accept(&mut self, index: usize) -> Result<(Place, Option<SocketAddr>), AcceptError> {
         let listener = &self.listeners[index];
         let (host, serial) = (listener.host, listener.serial);
         if self.is_exhausted(host) {
@@ -78,7 +99,7 @@ impl Wire {
             self.close(place, true);
             return Err(AcceptError::Retry(io::ErrorKind::ConnectionAborted.into()));
         }
-        Ok((place, self.ends(place).1.local))
+        Ok((place, self.addresses(place).map(|(_, peer)| peer)))
     }
 
     /// From now on the loop is told of an accepted stream, and of what is so already.
@@ -95,21 +116,47 @@ impl Wire {
             return Err(no_descriptors());
         }
         let target = self.host_at(address.ip(), host);
-        let own = if address.ip().is_loopback() { address.ip() } else { Self::ip(host) };
+        let own = match address.ip() {
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(_) => Self::ip(host),
+            IpAddr::V6(_) => Self::ip6(host),
+        };
         let local = self.free_port(host, Transport::Tcp, SocketAddr::new(own, 0))?;
-        let to = target.unwrap_or(host);
+        let place = self.connect_ends(key, Transport::Tcp, (host, local), (target.unwrap_or(host), address));
+        if target.is_some() {
+            self.send(place.peer(), Segment::Syn);
+        } // else nobody is there, and nobody answers
+        Ok(place)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn connect_unix(&mut self, host: usize, key: u64, path: &Path) -> io::Result<Place> {
+        if self.is_exhausted(host) {
+            return Err(no_descriptors());
+        }
+        let address = self.path(host, path)?;
+        let place = self.connect_ends(key, Transport::Unix, (host, address), (host, address));
+        self.send(place.peer(), Segment::Syn);
+        Ok(place)
+    }
+
+    /// A connection that does not stand yet, from one host and address to another.
+    fn connect_ends(
+        &mut self,
+        key: u64,
+        transport: Transport,
+        (host, local): (usize, SocketAddr),
+        (to, address): (usize, SocketAddr),
+    ) -> Place {
         let conditions = self.weather.between(host, to);
         let (send_buffer, receive_buffer) = (conditions.send_buffer, conditions.receive_buffer);
         let segment = conditions.segment;
         let serial = self.next_serial();
         let client = End { key: Some(key), ..End::new(host, local) };
         let server = End { closed: true, ..End::new(to, address) }; // nobody has it yet
-        let connection = Connection { serial, ends: [client, server], send_buffer, receive_buffer, segment };
-        let place = Place { index: self.connections.insert(connection), serial, end: 0 };
-        if target.is_some() {
-            self.send(place.peer(), Segment::Syn);
-        } // else nobody is there, and nobody answers
-        Ok(place)
+        let ends = [client, server];
+        let connection = Connection { serial, transport, ends, send_buffer, receive_buffer, segment };
+        Place { index: self.connections.insert(connection), serial, end: 0 }
     }
 
     /// Whether a connection stands.
@@ -125,8 +172,8 @@ impl Wire {
     /// Somebody wants to connect.
     pub(super) fn syn_arrived(&mut self, place: Place) {
         let (host, peer) = self.hosts_of(place);
-        let port = self.ends(place).0.local.port();
-        let listener = self.bound(host, Transport::Tcp, port);
+        let (port, transport) = (self.ends(place).0.local.port(), self.connections[place.index].transport);
+        let listener = self.bound(host, transport, port);
         let refused = listener.is_none() || self.weather.strikes(REFUSED, host, peer);
         let Some(index) = listener.filter(|_| !refused) else {
             return self.send(place.peer(), Segment::Reset(io::ErrorKind::ConnectionRefused));

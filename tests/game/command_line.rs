@@ -1,0 +1,61 @@
+//! Its command line, its page and its end.
+
+use super::*;
+
+#[test]
+fn help_tells_the_defaults() {
+    let Finished { status, stdout, .. } = Program::start("game", &["--help"]).finish();
+    let help = stdout.join("\n");
+    assert_eq!(status.code(), Some(0));
+    for told in ["[default: 127.0.0.1:7200]", "[default: 127.0.0.1:8082]", "[default: 512]", "bots"] {
+        assert!(help.contains(told), "{told}: {help}");
+    }
+    let Finished { status, stdout, .. } = Program::start("game", &["bots", "--help"]).finish();
+    assert_eq!((status.code(), stdout.join("\n").contains("[default: 200]")), (Some(0), true));
+}
+
+#[test]
+fn a_mistake_on_the_command_line_exits_2_and_names_it() {
+    for (arguments, named) in [
+        (&["--no-such-flag"][..], "--no-such-flag"),
+        (&["--lobby", "nowhere"], "nowhere"),
+        (&["bots", "--players", "many"], "many"),
+    ] {
+        let Finished { status, stdout, stderr } = Program::start("game", arguments).finish();
+        assert_eq!((status.code(), stdout), (Some(2), vec![]), "{arguments:?}");
+        assert!(stderr[0].starts_with("error: ") && stderr[0].contains(named), "{arguments:?}: {stderr:?}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told_in_one_line_and_exits_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments = ["--lobby", &address, "--udp", "127.0.0.1:0", "--web", "127.0.0.1:0"];
+    let Finished { status, stdout, stderr } = Program::start("game", &arguments).finish();
+    assert_eq!((status.code(), stdout), (Some(1), vec![]));
+    let told = format!("error: lobby cannot listen on {address}: ");
+    assert!(stderr.len() == 1 && stderr[0].starts_with(&told), "{stderr:?}");
+}
+
+#[test]
+fn the_page_is_served_and_a_signal_drains_all() {
+    let mut server = Server::start(&[]);
+    assert!(server.http("/").contains("<!doctype html>"));
+    assert!(server.http("/page.js").starts_with("HTTP/1.1 200 "));
+    let mut watching = server.spectate();
+    let mut bots = server.bots(5);
+    server.await_counters("five players", |counters| number(counters, "moves") > 50);
+    server.program.signal(SIGTERM);
+    while !matches!(watching.read().unwrap(), Message::Close(_)) {}
+    while watching.read().is_ok() {} // answers the close frame, and waits for the end
+    let Finished { status, stdout, .. } = server.program.finish();
+    assert_eq!(status.code(), Some(0));
+    let last = stdout.last().unwrap();
+    assert!(last.starts_with("stopped: ") && last.contains(", 0 cut off, "), "{stdout:?}");
+    for _ in 0..5 {
+        assert!(bots.error_line().contains("closed by the peer"), "the bots are told that it is over");
+    }
+    bots.signal(SIGTERM);
+    assert!(bots.finish().stdout.last().unwrap().starts_with("stopped: "));
+}
