@@ -111,7 +111,10 @@ impl<'a> Context<'a> {
         self.link.flags.contains(Flag::DATAGRAM)
     }
 
-    /// Bytes sent that the system has not taken yet; on a session, those of all sessions on its socket.
+    /// Bytes sent that the system has not taken yet. On a session, those of all sessions on its socket; and if
+    /// [`Limits::datagram_queue`](crate::Limits::datagram_queue) is below
+    /// [`Limits::high_water`](crate::Limits::high_water), half of what it is below it, so that there is
+    /// [no room](Self::has_room) when that queue is half full.
     #[must_use]
     #[inline]
     pub fn backlog(&self) -> usize {
@@ -123,16 +126,6 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn has_room(&mut self) -> bool {
         let room = self.backlog() <= self.core.limits.high_water / 2;
-        if !room || self.link.flags.contains(Flag::DATAGRAM) {
-            return self.has_room_otherwise(room);
-        }
-        room
-    }
-
-    /// Owes a drain, if there is no room on a stream, or none in the queue of a session's socket.
-    #[cold]
-    fn has_room_otherwise(&mut self, room: bool) -> bool {
-        let room = room && self.backlog() <= self.core.limits.datagram_queue / 2;
         if !room {
             self.link.flags.insert(Flag::DRAIN_OWED);
         }
@@ -336,6 +329,7 @@ impl<'a> Context<'a> {
 
     /// On a session: a datagram. Else nothing is sent any more.
     #[cold]
+    #[inline(never)]
     fn send_otherwise(&mut self, bytes: &[u8]) {
         if self.can_send_datagrams() {
             self.out.push_datagram(bytes);

@@ -189,7 +189,7 @@ impl Core {
     /// # Errors
     ///
     /// The message is handed back if the target is gone or its mailbox is full ([`Limits::mailbox`]),
-    /// and if it is a listener, which takes none.
+    /// and if it is a listener or a socket of sessions, which take none.
     pub fn post(&mut self, to: impl Into<EndpointId>, message: impl Into<Message>) -> Result<(), Message> {
         let (to, message) = (to.into(), message.into());
         match self.registry.get_mut(to) {

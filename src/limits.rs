@@ -19,7 +19,8 @@ pub struct Limits {
     /// Connections at a time, those connecting, lingering or [delayed](crate::Core::connect_after)
     /// included. At the limit listeners stop accepting (further peers wait in the system's backlog)
     /// until one has gone, and outgoing ones fail with
-    /// [`LimitExceeded::Connections`](crate::LimitExceeded). Default 16,384.
+    /// [`LimitExceeded::Connections`](crate::LimitExceeded). Sessions over UDP are apart, with a limit for each socket
+    /// ([`SessionOptions::sessions`](crate::SessionOptions::sessions)); outgoing ones are included. Default 16,384.
     pub connections: usize,
     /// Bytes that have arrived on a connection and that its protocol has not consumed; at least
     /// `read_budget`. A protocol

@@ -11,7 +11,7 @@ use crate::{ListenerId, Protocol};
 pub struct Accepted {
     /// The peer's address; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Who accepted it.
+    /// Who accepted it; of a session, the UDP socket it is on, by whose counters it is counted.
     pub listener: ListenerId,
 }
 

@@ -16,9 +16,7 @@ use crate::outbox::Outbox;
 use crate::timer::LOOP_DEPTH;
 use crate::trace;
 use crate::udp::UdpStatus;
-use crate::{
-    Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, TimerId,
-};
+use crate::{Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, TimerId};
 
 mod admission;
 mod socket;
@@ -222,12 +220,16 @@ impl Session {
         if let Some(watch) = &mut desk.core.watch {
             watch.begin(Some(self.link.id), protocol.name(), which);
         }
+        // What is waiting, as far as the connections' mark goes: a queue that is shorter fills up sooner.
+        let limits = &desk.core.limits;
+        let sooner = (limits.high_water / 2).saturating_sub(limits.datagram_queue / 2);
+        let outside = desk.socket.outlet.len() + sooner;
         let mut cx = Context {
             core: desk.core,
             link: &mut self.link,
             stream: &self.route,
             out: desk.out,
-            outside: desk.socket.outlet.len(),
+            outside,
             requests: Requests::None,
             depth: 0,
         };

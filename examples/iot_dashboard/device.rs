@@ -36,19 +36,10 @@ impl Device {
 
     fn on_line(&mut self, cx: &mut Context<'_>, line: Line<'_>) -> Result<(), Failure> {
         match (line, self.key) {
-            (Line::Hello { name, unit, run }, None) => {
-                let transport = if cx.is_datagram() { "udp" } else { "tcp" };
-                let id = cx.id();
-                let welcome = self.fleet.welcome(cx, id, transport, (name, unit, run));
-                let (key, before) = welcome.map_err(|full| refuse(cx, &full.to_string(), Failure::limit(full)))?;
-                self.key = Some(key);
-                if let Some(before) = before {
-                    let _ = cx.post(before, Message::user(TakenOver)); // it may be gone
-                }
-                tell(cx, Line::Welcome { name });
+            // Over UDP it says so again if the welcome was lost, or if it has started anew on the same port.
+            (Line::Hello { name, unit, run }, before) if before.is_none() || cx.is_datagram() => {
+                self.welcome(cx, (name, unit, run))?;
             }
-            // A datagram with the welcome was lost.
-            (Line::Hello { name, .. }, Some(_)) if cx.is_datagram() => tell(cx, Line::Welcome { name }),
             (Line::Reading { number, value }, Some(key)) => self.fleet.take(cx, key, number, value),
             (Line::Bye, _) => cx.close(),
             (Line::Ping(number), _) => tell(cx, Line::Pong(number)),
@@ -59,6 +50,20 @@ impl Device {
             (Line::Reading { .. }, None) => return self.correct(cx, "say HELLO first"),
             (Line::Hello { .. } | Line::Welcome { .. }, _) => return self.correct(cx, "that was said already"),
         }
+        Ok(())
+    }
+
+    fn welcome(&mut self, cx: &mut Context<'_>, hello: (&str, &str, u32)) -> Result<(), Failure> {
+        let (id, transport) = (cx.id(), if cx.is_datagram() { "udp" } else { "tcp" });
+        let welcome = self.fleet.welcome(cx, id, transport, hello);
+        let (key, elsewhere) = welcome.map_err(|full| refuse(cx, &full.to_string(), Failure::limit(full)))?;
+        if let Some(other) = self.key.replace(key).filter(|other| *other != key) {
+            self.fleet.mark(cx, id, other, State::Gone);
+        }
+        if let Some(elsewhere) = elsewhere {
+            let _ = cx.post(elsewhere, Message::user(TakenOver)); // it may be gone
+        }
+        tell(cx, Line::Welcome { name: hello.0 });
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A device is who it says it is: one that starts anew, on another connection or over the other transport, takes its
-//! place over. Where devices can't be trusted, they need a token to say HELLO with.
+//! place over. Where devices can't be trusted, they need a token to say HELLO with; and as UDP proves no address, who
+//! forges one has the dashboard ask there for signs of life, until it gives up (`game` answers nobody without a token).
 //!
 //! | file | what it does |
 //! | --- | --- |

@@ -77,7 +77,8 @@ use wire::{Happening, Shared, Wire};
 /// What TCP does is what its users can see of it: bytes in order and behind them the FIN, buffers of
 /// a size that fill, a reset for who closes with input unread, edges as epoll reports them. Where
 /// nobody listens a connect is refused, and where no host is nobody answers. It never gives up on
-/// what it has under way, as a real one does after a quarter of an hour. With
+/// what it has under way, as a real one does after a quarter of an hour. A datagram to a port that
+/// nobody has is refused, too, which a connected socket is told. With
 /// [`Conditions`] the network does its worst, and [`Faults`] say how often it did.
 ///
 /// `SHORT_MEANS_DRAINED` is as of [`Driver`](crate::driver::Driver::SHORT_MEANS_DRAINED).

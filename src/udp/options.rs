@@ -41,7 +41,7 @@ pub struct UdpOptions {
     pub send_buffer_size: Option<usize>,
     /// How many routers a datagram passes, 1 to 255: `IP_TTL`, `IPV6_UNICAST_HOPS`.
     pub hop_limit: Option<u8>,
-    /// The differentiated services code point of what is sent, 0 to 63 (RFC 2474 §3).
+    /// The differentiated services code point of what is sent, 0 to 63 (RFC 2474 §3); over IPv6 on Unix alone.
     pub dscp: Option<u8>,
     /// `SO_BROADCAST`: sending to broadcast addresses is permitted. Default off.
     pub broadcast: bool,

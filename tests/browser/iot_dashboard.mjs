@@ -69,7 +69,7 @@ export async function run({ browser, check }) {
       try {
         await until("all of them", async () => (await count("all", phone)) === 1_000);
         await until("values", async () => /\d/.test(await phone.page.locator(".value").first().textContent()));
-        await until("a line", async () => Boolean(await phone.page.locator("path").nth(20).getAttribute("d")));
+        await until("a line", async () => Boolean(await phone.page.locator("path").nth(12).getAttribute("d")));
         await phone.shot("iot_dashboard-phone");
         const wide = await phone.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(wide <= 0, `${wide} px wider than the screen`);

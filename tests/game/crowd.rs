@@ -91,11 +91,11 @@ fn two_hundred_players_are_served_each_tick_and_a_flood_of_forged_addresses_dist
         );
         assert!(missing * 100 < *snapshots && lost * 100 < *moves, "{name}: {missing} missing, {lost} lost");
         // How often and how soon is the machine's to say: a debug build beside other tests ticks less often.
-        let (least, longest) = if cfg!(debug_assertions) { (due / 5, 500) } else { (due * 9 / 10, 50) };
+        let (least, longest) = if cfg!(debug_assertions) { (due / 10, 1_000) } else { (due * 8 / 10, 200) };
         assert!(*snapshots > least, "{name}: {snapshots} of {due} snapshots");
         assert!(*worst_p99_gap < Duration::from_millis(longest), "{name}: {worst_p99_gap:?} between two snapshots");
     }
-    let least = calm.snapshots * if cfg!(debug_assertions) { 40 } else { 95 } / 100;
+    let least = calm.snapshots * if cfg!(debug_assertions) { 20 } else { 80 } / 100;
     assert!(stormy.snapshots > least, "{} after {}", stormy.snapshots, calm.snapshots);
     assert_eq!(calm.refused, 0);
     assert!(sent > 1_000 && stormy.refused > sent / 2, "{} of {sent} were refused", stormy.refused);
@@ -106,7 +106,7 @@ fn two_hundred_players_are_served_each_tick_and_a_flood_of_forged_addresses_dist
     assert!(number(&counters, "held_bytes") < 1 << 20, "{counters}");
     // By the clock on the wall, beside two hundred bots.
     let p99 = Duration::from_micros(number(&counters, "turn_p99_us"));
-    assert!(p99 < Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 2 }), "{counters}");
+    assert!(p99 < Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 2 }), "{counters}");
 
     bots.signal(SIGTERM);
     assert_eq!(bots.finish().status.code(), Some(0));

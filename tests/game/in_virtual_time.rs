@@ -21,10 +21,10 @@ fn serve(sim: &mut Simulation, most: usize) -> (Host, Rc<Arena>) {
     let arena = Rc::new(Arena::new(most));
     let (lobby, udp) = (sim.address(server, 7200), sim.address(server, 7201));
     let shared = Rc::clone(&arena);
-    sim.event_loop(server).listen(lobby, move |_| Some(Lobby::new(&shared, 7201))).unwrap();
+    sim.event_loop(server).listen(lobby, move |_| Some(Lobby::new(&shared, 7201))).expect("a port");
     let shared = Rc::clone(&arena);
     let options = SessionOptions::default();
-    sim.event_loop(server).bind_sessions_with(udp, &options, move |_| Some(Session::new(&shared))).unwrap();
+    sim.event_loop(server).bind_sessions_with(udp, &options, move |_| Some(Session::new(&shared))).expect("a port");
     (server, arena)
 }
 
@@ -64,8 +64,11 @@ impl Protocol for East {
     }
 }
 
-/// Where everybody was, frame by frame.
-struct Watcher(Rc<RefCell<Vec<HashMap<u16, (u16, u16)>>>>);
+/// Where everybody was, by id.
+type Frame = HashMap<u16, (u16, u16)>;
+
+/// Notes frame by frame.
+struct Watcher(Rc<RefCell<Vec<Frame>>>);
 
 impl Protocol for Watcher {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {

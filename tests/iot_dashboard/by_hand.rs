@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use switchboard::testkit::Harness;
+use switchboard::testkit::{Harness, Script, SessionHarness, check_conformance};
 use switchboard_heartbeat::Config;
 
 use super::*;
@@ -16,17 +16,21 @@ fn fleet(most: usize) -> Rc<Fleet> {
     Rc::new(Fleet::new(most, SILENT_AFTER))
 }
 
+fn timing() -> Config {
+    Config::new(SILENT_AFTER / 4, SILENT_AFTER * 3).expect("a timing")
+}
+
 fn device(fleet: &Rc<Fleet>) -> Harness {
-    Harness::new(Device::new(fleet, Config::new(SILENT_AFTER / 4, SILENT_AFTER * 3).unwrap()))
+    Harness::new(Device::new(fleet, timing()))
 }
 
 fn said(harness: &mut Harness, line: impl AsRef<[u8]>) -> String {
     harness.feed(line.as_ref());
-    String::from_utf8(harness.take_sent()).unwrap()
+    String::from_utf8(harness.take_sent()).expect("text")
 }
 
 fn report(fleet: &Fleet, harness: &mut Harness) -> Value {
-    serde_json::from_str(&fleet.report(harness.core())).unwrap()
+    serde_json::from_str(&fleet.report(harness.core())).expect("JSON")
 }
 
 #[test]
@@ -146,4 +150,31 @@ fn every_line_is_read_as_it_was_written_in_pieces_too() {
         bytes.pop();
         assert_eq!(lines::next(&mut switchboard::Input::new(&mut bytes), true), Some(Ok(line)), "in a datagram");
     }
+}
+
+#[test]
+fn however_the_bytes_of_a_conversation_come_it_is_the_same() {
+    let script = Script::new()
+        .send("HELLO kitchen °C 7\r\n")
+        .expect_sent("WELCOME kitchen\n")
+        .send("READING 1 21.5\nPING 1\nnonsense\nREADING 2 -3\n")
+        .expect_sent("PONG 1\nERR expected HELLO, READING, BYE, PING or PONG\n")
+        .send("PING 2\nBYE\n")
+        .expect_sent("PONG 2\n");
+    println!("{}", check_conformance(|| Device::new(&fleet(10), timing()), &script));
+}
+
+#[test]
+fn a_device_that_starts_anew_on_the_same_udp_port_begins_anew() {
+    let fleet = fleet(10);
+    let mut session = SessionHarness::new(Device::new(&fleet, timing()));
+    session.feed("HELLO a C 1\nREADING 7 1".as_bytes());
+    session.feed("HELLO a C 2\nREADING 1 1".as_bytes());
+    assert_eq!(session.take_sent(), [b"WELCOME a\n", b"WELCOME a\n"]);
+    let snapshot: Value = serde_json::from_str(&fleet.snapshot(session.core())).unwrap();
+    let a = &snapshot["devices"][0];
+    assert_eq!((&a["transport"], number(a, "starts"), number(a, "received")), (&"udp".into(), 2, 2), "{a}");
+    session.feed("HELLO b C 1\nREADING 1 1".as_bytes());
+    let report: Value = serde_json::from_str(&fleet.report(session.core())).unwrap();
+    assert_eq!((number(&report, "online"), number(&report, "gone")), (1, 1), "it is b now, and a no more: {report}");
 }

@@ -52,16 +52,17 @@ impl Field {
         let (dashboard, devices, browser) =
             (sim.add_host("dashboard"), sim.add_host("devices"), sim.add_host("browser"));
         let fleet = Rc::new(Fleet::new(1_000, SILENT_AFTER));
-        let heartbeat = Config::new(SILENT_AFTER / 4, GONE_AFTER).unwrap().with_jitter(Duration::ZERO).unwrap();
+        let heartbeat = Config::new(SILENT_AFTER / 4, GONE_AFTER).and_then(|timing| timing.with_jitter(Duration::ZERO));
+        let heartbeat = heartbeat.expect("a timing");
         let (tcp, web) = (sim.address(dashboard, 7100), sim.address(dashboard, 8081));
         let told = Rc::default();
         let event_loop = sim.event_loop(dashboard);
         let shared = Rc::clone(&fleet);
-        event_loop.listen(tcp, move |_| Some(Device::new(&shared, heartbeat))).unwrap();
+        event_loop.listen(tcp, move |_| Some(Device::new(&shared, heartbeat))).expect("a port");
         let (shared, options) = (Rc::clone(&fleet), SessionOptions::default());
-        event_loop.bind_sessions_with(tcp, &options, move |_| Some(Device::new(&shared, heartbeat))).unwrap();
+        event_loop.bind_sessions_with(tcp, &options, move |_| Some(Device::new(&shared, heartbeat))).expect("a port");
         let notes = Rc::clone(&told);
-        event_loop.listen(web, move |_| Some(Watcher(Rc::clone(&notes)))).unwrap();
+        event_loop.listen(web, move |_| Some(Watcher(Rc::clone(&notes)))).expect("a port");
         sim.event_loop(browser).connect(web, protocol_fn(|_, _| Ok(())));
         sim.run_for(Duration::from_millis(100));
         Self { sim, dashboard, devices, fleet, told }
@@ -85,7 +86,7 @@ impl Field {
     }
 
     fn report(&mut self) -> Value {
-        serde_json::from_str(&self.fleet.report(self.sim.event_loop(self.dashboard).core())).unwrap()
+        serde_json::from_str(&self.fleet.report(self.sim.event_loop(self.dashboard).core())).expect("JSON")
     }
 
     /// When the device of that name was first told to be in that state.

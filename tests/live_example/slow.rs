@@ -35,6 +35,21 @@ fn who_has_not_read_for_a_while_goes_on_at_the_latest_key_frame() {
 }
 
 #[test]
+fn who_is_behind_a_little_misses_nothing_though_a_key_frame_has_come_meanwhile() {
+    let live = Live::start(&["--token", "secret", "--behind", "8"]);
+    let mut publisher = live.publisher("secret");
+    let (mut slow, mut quick) = (live.viewer(), live.viewer());
+    for number in 1..=12 {
+        publisher.publish_many(1, 5);
+        assert_eq!(quick.next().number, number);
+    }
+    for number in 1..=12 {
+        expect(&mut slow, &publisher, number, number % 5 == 1); // of which eight were under way
+        slow.ok();
+    }
+}
+
+#[test]
 fn who_is_behind_a_little_gets_the_changes_it_lacks_and_no_key_frame_again() {
     let live = Live::start(&["--token", "secret", "--behind", "3"]);
     let mut publisher = live.publisher("secret");

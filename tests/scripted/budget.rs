@@ -190,10 +190,8 @@ fn a_drain_says_goodbye_to_one_after_the_other() {
     for peer in &peers {
         peer.finish();
     }
-    while world.event_loop.tally().is_none() {
-        world.event_loop.turn_within(Duration::ZERO).unwrap();
-    }
-    let tally = world.event_loop.tally().unwrap();
+    finish(&mut world, Duration::ZERO);
+    let tally = world.event_loop.tally().expect("all have gone");
     assert_eq!((tally.drained, tally.cut_off), (3, 0));
     world.assert_nothing_left();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use switchboard::driver::Ready;
 use switchboard::testkit::Peer;
-use switchboard::{CloseReason, ConnectionId};
+use switchboard::{CloseReason, ConnectOptions, ConnectionId};
 
 use crate::common::Sequence;
 use crate::spy::{Log, Spy};
@@ -188,6 +188,36 @@ fn what_comes_with_the_winner_is_not_lost_among_the_losers() {
         assert_eq!(log.take(), ["it open", "it data hello", "it eof", "it close: closed by the peer"]);
         world.assert_nothing_left();
     }
+}
+
+#[test]
+fn what_comes_with_the_winner_and_its_end_may_be_one_event() {
+    let (log, mut world) = (Log::default(), World::new());
+    dial(&mut world, &log, &[1]);
+    let peer = begun(&world, 1);
+    peer.establish();
+    peer.send(b"hello");
+    peer.finish();
+    world.settle();
+    assert_eq!(log.take(), ["it open", "it data hello", "it eof", "it close: closed by the peer"]);
+}
+
+#[test]
+fn the_time_limit_does_not_wait_for_the_next_attempt() {
+    let (log, mut world) = (Log::default(), World::new());
+    let mut options = ConnectOptions::default();
+    options.timeout = Some(millis(300));
+    world.event_loop.connect_with(("it", 80), &options, Spy::new("it", &log));
+    world.settle();
+    world.network.next_lookup().unwrap().answer([6, 1, 7].map(ip));
+    world.settle();
+    world.advance(millis(299));
+    assert_eq!(log.take(), [""; 0]);
+    world.advance(millis(1));
+    assert_eq!(log.take(), ["it close: could not connect within 300ms"]);
+    world.advance(millis(1000));
+    assert_eq!(std::iter::from_fn(|| world.network.next_outgoing()).count(), 2);
+    world.assert_nothing_left();
 }
 
 #[test]

@@ -184,6 +184,16 @@ fn a_lookup_can_be_called_off() {
 }
 
 #[test]
+fn what_was_called_off_is_not_looked_up_any_more() {
+    let (log, mut world) = (Log::default(), World::new());
+    let id = world.event_loop.connect(("somewhere", 80), Spy::new("it", &log));
+    world.settle();
+    world.event_loop.core().close(id);
+    world.settle();
+    assert!(world.network.next_lookup().is_none());
+}
+
+#[test]
 fn the_drain_calls_a_lookup_off() {
     type End = fn(&mut Core);
     let ends: [End; 2] = [|core| core.shutdown(SECOND), |core| core.handle().stop().unwrap()];

@@ -15,6 +15,7 @@ use switchboard_echo::TcpEcho;
 use crate::spy::{Log, Spy};
 use crate::world::{World, address, millis};
 
+mod chaos;
 mod connected;
 mod ending;
 mod inside;

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod depth;
+mod orders;
 mod slow;
 
 use std::cell::Cell;

@@ -111,6 +111,16 @@ fn what_is_overtaken_by_three_is_lost_and_sent_again_once() {
 }
 
 #[test]
+fn what_was_sent_twice_proves_no_more_than_its_first_sending() {
+    let mut fixture = Fixture::with_segments(7);
+    assert_eq!(fixture.sent().len(), 7);
+    assert!(fixture.acked(0, &[0b0000_0111]), "1, 2 and 3");
+    assert_eq!(fixture.sent(), [0]);
+    assert!(fixture.acked(4, &[0b0000_0001]), "0, which was only late, and 5");
+    assert_eq!((fixture.sent(), fixture.stats.lost), (vec![], 1), "4 is not lost");
+}
+
+#[test]
 fn a_timeout_sends_everything_again_a_little_at_a_time() {
     let mut fixture = Fixture::with_segments(6);
     assert_eq!(fixture.sent().len(), 6);

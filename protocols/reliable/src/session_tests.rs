@@ -396,6 +396,20 @@ fn a_lost_last_acknowledgement_is_made_up_for() {
 }
 
 #[test]
+fn a_server_learns_soon_that_it_is_heard_though_the_first_sign_is_lost() {
+    let mut pair = Pair::with(Settings::default(), 1);
+    pair.ends[0].begin();
+    pair.ends[1].begin();
+    pair.run(Duration::from_millis(15));
+    pair.weather = GONE;
+    pair.run(Duration::from_millis(10));
+    assert!(pair.ends[0].opened && !pair.ends[1].opened);
+    pair.weather = CALM;
+    pair.run(Duration::from_millis(300));
+    assert!(pair.ends[1].opened);
+}
+
+#[test]
 fn nobody_answers() {
     let mut pair = Pair::with(Settings::default(), 1);
     pair.weather = GONE;
@@ -496,27 +510,79 @@ fn an_abort_is_told() {
 
 #[test]
 fn who_does_not_take_what_comes_stops_the_peer_and_starts_it_again() {
+    for keepalive in [Settings::default().keepalive, None] {
+        let mut pair = Pair::with(Settings { receive_window: 12_000, keepalive, ..Settings::default() }, 5);
+        pair.open();
+        pair.ends[1].link().pause();
+        for number in 0..100 {
+            pair.ends[0].send(&message(number, 1_000));
+        }
+        pair.run(Duration::from_secs(120));
+        assert!(pair.ends[1].got.is_empty());
+        assert_eq!(pair.ends[0].link().unsent(), 90, "a window of ten, which was acknowledged");
+        let before = pair.datagrams();
+        pair.run(Duration::from_secs(600));
+        assert_eq!(pair.ends[0].failed, None);
+        // Each asks by the keepalive's time, or the sender alone by the longest timeout; and is answered.
+        assert_eq!(pair.datagrams() - before, if keepalive.is_some() { 4 * 600 / 15 } else { 2 * 600 / 60 });
+        assert!(pair.ends[1].session.held() < 20_000);
+        pair.weather = GONE; // the news of room is lost
+        pair.ends[1].link().resume();
+        pair.ends[1].settle();
+        pair.collect();
+        pair.weather = CALM;
+        pair.run(Duration::from_secs(61));
+        assert_eq!(pair.ends[1].got.len(), 100);
+    }
+}
+
+/// RFC 6298 §5.1: the timer starts when something is sent, whatever was awaited before.
+#[test]
+fn what_is_sent_after_a_wait_has_the_whole_timeout_to_arrive() {
     let mut pair = Pair::with(Settings { receive_window: 12_000, ..Settings::default() }, 5);
     pair.open();
     pair.ends[1].link().pause();
     for number in 0..100 {
         pair.ends[0].send(&message(number, 1_000));
     }
-    pair.run(Duration::from_secs(120));
-    assert!(pair.ends[1].got.is_empty() && pair.ends[0].failed.is_none());
-    assert_eq!(pair.ends[0].link().unsent(), 90, "a window of ten, which was acknowledged");
-    let before = pair.datagrams();
-    pair.run(Duration::from_secs(600));
-    assert_eq!(pair.ends[0].failed, None);
-    assert_eq!(pair.datagrams() - before, 4 * 600 / 15, "each asks by the keepalive's time, and is answered");
-    assert!(pair.ends[1].session.held() < 20_000);
-    pair.weather = GONE; // the news of room is lost
+    pair.run(Duration::from_secs(40)); // it asks for room by the keepalive's time now, and has just begun to wait again
     pair.ends[1].link().resume();
     pair.ends[1].settle();
-    pair.collect();
-    pair.weather = CALM;
-    pair.run(Duration::from_secs(20));
+    pair.run(Duration::from_secs(5));
     assert_eq!(pair.ends[1].got.len(), 100);
+    assert_eq!((pair.ends[0].session.stats, pair.ends[1].session.stats), Default::default());
+
+    let mut pair = Pair::calm();
+    pair.run(Duration::from_secs(13));
+    let asked = pair.datagrams();
+    while pair.datagrams() == asked {
+        pair.step(Time::MAX); // until one asks whether the other is there
+    }
+    let rto = Duration::from_millis(200);
+    pair.weather = GONE;
+    pair.run(rto - Duration::from_millis(5));
+    pair.weather = CALM;
+    pair.ends.iter_mut().for_each(|end| end.send(b"just before the question is asked again"));
+    pair.run(Duration::from_secs(1));
+    assert!(pair.ends.iter().all(|end| end.session.stats == Stats::default() && end.got.len() == 1));
+}
+
+#[test]
+fn an_acknowledgement_that_there_is_no_room_for_waits_for_room_not_for_time() {
+    let mut pair = Pair::calm();
+    pair.ends[0].send(&message(1, 1_000));
+    pair.ends[0].send(&message(2, 1_000));
+    pair.collect();
+    pair.ends[1].wire.room = false;
+    pair.ends[1].wire.now = pair.now;
+    for (_, datagram) in std::mem::take(&mut pair.under_way[1]) {
+        pair.ends[1].receive(&datagram);
+    }
+    assert!(pair.ends[1].session.deadline().is_some_and(|due| due > pair.now), "a timer that is due would spin");
+    assert!(pair.ends[1].wire.sent.is_empty());
+    pair.ends[1].wire.room = true;
+    pair.ends[1].settle();
+    assert_eq!(pair.ends[1].wire.sent.len(), 1);
 }
 
 #[test]

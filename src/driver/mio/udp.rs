@@ -4,8 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use ::mio::net::UdpSocket;
-use socket2::{Domain, Protocol, Socket as Socket2, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
 
+use super::options::{set_reuse_port, set_route};
 use crate::driver::{Received, Socket};
 use crate::{Multicast, UdpOptions};
 
@@ -49,10 +50,7 @@ fn open(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket2> {
         socket.set_reuse_address(true)?;
     }
     if options.reuse_port {
-        #[cfg(unix)]
-        socket.set_reuse_port(true)?;
-        #[cfg(not(unix))]
-        return Err(unsupported("reuse_port"));
+        set_reuse_port(&socket)?;
     }
     if let Some(size) = options.receive_buffer_size {
         socket.set_recv_buffer_size(size)?;
@@ -63,25 +61,20 @@ fn open(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket2> {
     if options.broadcast {
         socket.set_broadcast(true)?;
     }
+    set_route(&SockRef::from(&socket), address, options.hop_limit, options.dscp)?;
     if address.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
-        set_v6(&socket, options)?;
+        set_multicast_v6(&socket, options)?;
     }
     // On Linux a socket for both speaks IPv4 with the IPv4 options.
     let both = cfg!(any(target_os = "linux", target_os = "android")) && !options.only_v6;
     if address.is_ipv4() || both {
-        set_v4(&socket, options)?;
+        set_multicast_v4(&socket, options)?;
     }
     Ok(socket)
 }
 
-fn set_v4(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
-    if let Some(hops) = options.hop_limit {
-        socket.set_ttl_v4(hops.into())?;
-    }
-    if let Some(dscp) = options.dscp {
-        socket.set_tos_v4(traffic_class(dscp)?)?;
-    }
+fn set_multicast_v4(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
     if let Some(interface) = options.multicast_interface_v4 {
         socket.set_multicast_if_v4(&interface)?;
     }
@@ -94,17 +87,7 @@ fn set_v4(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
     Ok(())
 }
 
-fn set_v6(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
-    if let Some(hops) = options.hop_limit {
-        socket.set_unicast_hops_v6(hops.into())?;
-    }
-    if let Some(dscp) = options.dscp {
-        let class = traffic_class(dscp)?;
-        #[cfg(unix)]
-        socket.set_tclass_v6(class)?;
-        #[cfg(not(unix))]
-        return Err(unsupported(&format!("dscp (traffic class {class}) over IPv6")));
-    }
+fn set_multicast_v6(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
     if let Some(interface) = options.multicast_interface_v6 {
         socket.set_multicast_if_v6(interface)?;
     }
@@ -122,19 +105,6 @@ fn join(socket: &Socket2, group: Multicast) -> io::Result<()> {
         Multicast::V4 { group, interface } => socket.join_multicast_v4(&group, &interface),
         Multicast::V6 { group, interface } => socket.join_multicast_v6(&group, interface),
     }
-}
-
-/// The code point is the upper six bits (RFC 2474 §3); the lower two are ECN's.
-fn traffic_class(dscp: u8) -> io::Result<u32> {
-    if dscp > 63 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("dscp ({dscp}) must be below 64")));
-    }
-    Ok(u32::from(dscp) << 2)
-}
-
-#[cfg(not(all(unix, any(target_os = "linux", target_os = "android"))))]
-fn unsupported(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("{what}: this system has no such option"))
 }
 
 /// For options that [`UdpOptions`] has not.
@@ -259,8 +229,11 @@ mod pktinfo {
     use ::mio::net::UdpSocket;
     use socket2::Socket as Socket2;
 
-    use super::unsupported;
     use crate::driver::Received;
+
+    fn unsupported(what: &str) -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, format!("{what}: this system has no such option"))
+    }
 
     pub(super) fn ask_for(_: &Socket2) -> io::Result<Vec<u8>> {
         Err(unsupported("local_addresses"))

@@ -64,6 +64,30 @@ fn layers_keep_the_borders_of_datagrams() {
 }
 
 #[test]
+fn what_is_inside_ends_its_datagram_before_the_layer_goes_on() {
+    struct Adds;
+    impl<P: Protocol> Layer<P> for Adds {
+        fn on_data(
+            &mut self,
+            cx: &mut Context<'_>,
+            input: &mut Input<'_>,
+            inner: &mut Inner<P>,
+        ) -> Result<(), Failure> {
+            inner.on_data(cx, input)?;
+            cx.send_buffer().unwrap().extend_from_slice(b"added");
+            Ok(())
+        }
+    }
+    let spy = Spy::new("it", &Log::default()).on_data(|cx, input| {
+        cx.send_buffer().unwrap().extend_from_slice(input.take_all());
+        Ok(())
+    });
+    let mut harness = SessionHarness::new(Layered::new(Adds, spy));
+    harness.feed(b"written");
+    assert_eq!(texts(&mut harness), ["written", "added"]);
+}
+
+#[test]
 fn a_layer_that_seals_makes_one_datagram_of_each() {
     let log = Log::default();
     let mut harness = SessionHarness::new(Layered::new(Glass, Layered::new(Frame, Layered::new(Frame, talker(&log)))));
