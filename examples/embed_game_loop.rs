@@ -6,13 +6,11 @@
 //! cargo run --example client -- 127.0.0.1:7030 right right down
 //! ```
 //!
-//! No window: a line of figures every second instead. A player connects by TCP and moves by the lines `up`, `down`,
-//! `left` and `right`; each takes effect in the next step of the world and is answered with where the player is then.
-//! What is typed here is said to all players.
+//! No window: a line of figures every second. A player connects by TCP and sends `up`, `down`, `left` or `right`, each
+//! answered in the next step of the world with where the player is then. What is typed here is said to all players.
 //!
-//! A frame: [`turn_within`](EventLoop::turn_within) the budget; the world's step; the answers, by [`EventLoop::with`];
-//! then the wait for the next frame, which with a window is the screen's. What comes meanwhile is served in the next
-//! frame; what the budget was too short for, too, before anything new.
+//! A frame: [`turn_within`](EventLoop::turn_within) the budget; the world's step, with the answers by
+//! [`EventLoop::with`]; the wait for the next, which with a window is the screen's.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -46,24 +44,21 @@ struct Options {
     /// Frames a second
     #[arg(long, value_name = "COUNT", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// How much of each frame the network may take
+    /// The network's share of each frame
     #[arg(long, value_name = "TIME", default_value = "4ms", value_parser = humantime::parse_duration)]
     budget: Duration,
 }
 
-/// Who is where, and what they asked for since the last step.
+/// Who is where, and what they asked for since the last step (`None`: by a line that was none of the four).
 #[derive(Default)]
 struct World {
     players: HashMap<ConnectionId, (i32, i32)>,
-    /// `None`: a line that was none of the four. It is answered in its turn.
     moves: Vec<(ConnectionId, Option<(i32, i32)>)>,
-    /// How many were made.
     moved: u64,
 }
 
 impl World {
-    /// One step: every move is made, and the mover told. The players' protocols are not called here: they share the
-    /// world.
+    /// One step: every move is made, and the mover told.
     fn step(world: &RefCell<Self>, network: &mut EventLoop) {
         let moves = std::mem::take(&mut world.borrow_mut().moves);
         for (id, direction) in moves {
@@ -143,13 +138,14 @@ fn run(options: &Options) -> io::Result<()> {
 
     let frame = Duration::from_secs(1) / options.rate;
     let mut due = network.now() + frame;
-    let mut second = Second::new(network.now());
+    let mut second = Second { start: network.now(), ..Second::default() };
     while network.tally().is_none() {
         let begun = network.now();
         serve(&mut network, options.budget)?;
-        second.frame(network.now().saturating_since(begun));
+        second.longest = second.longest.max(network.now().saturating_since(begun));
+        second.frames += 1;
         World::step(&world, &mut network);
-        second.tell(&network, &world.borrow());
+        second.tell(network.now(), &world.borrow());
         // Frames that were missed are not made up for: the world is late then, but it does not fall behind for ever.
         thread::sleep(due.saturating_since(network.now()));
         due = (due + frame).max(network.now());
@@ -172,32 +168,24 @@ fn serve(network: &mut EventLoop, budget: Duration) -> io::Result<()> {
 }
 
 /// The figures of a second.
+#[derive(Default)]
 struct Second {
     start: Time,
     frames: u32,
+    /// Of the network's share of a frame.
     longest: Duration,
     moved: u64,
 }
 
 impl Second {
-    fn new(start: Time) -> Self {
-        Self { start, frames: 0, longest: Duration::ZERO, moved: 0 }
-    }
-
-    /// A frame's network took this long.
-    fn frame(&mut self, network: Duration) {
-        self.frames += 1;
-        self.longest = self.longest.max(network);
-    }
-
-    fn tell(&mut self, network: &EventLoop, world: &World) {
-        if network.now().saturating_since(self.start) < Duration::from_secs(1) {
+    fn tell(&mut self, now: Time, world: &World) {
+        if now.saturating_since(self.start).as_secs() == 0 {
             return;
         }
-        let (players, moves) = (world.players.len(), world.moved - self.moved);
-        let (frames, longest) = (self.frames, self.longest);
+        let Self { frames, longest, moved, .. } = *self;
+        let (players, moves) = (world.players.len(), world.moved - moved);
         say(format_args!("{frames} frames, {players} players, {moves} moves, network at most {longest:?} a frame"));
-        *self = Self { moved: world.moved, ..Self::new(network.now()) };
+        *self = Self { start: now, moved: world.moved, ..Self::default() };
     }
 }
 

@@ -18,13 +18,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use switchboard::{Bytes, ConnectionId, Context, EventLoop, Failure, Handle, Input, Message, Protocol, Tally};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time;
 
 #[path = "common/mod.rs"]
@@ -47,7 +48,7 @@ struct Options {
     every: Duration,
 }
 
-/// Jobs that wait for the dispatcher. Who finds it full is told so.
+/// Jobs that are being done, and as many that wait for it. Who finds no room for one more is told so.
 const JOBS: usize = 10_000;
 /// The longest line.
 const LINE: usize = 1000;
@@ -153,9 +154,13 @@ async fn drive(network: EventLoop) -> io::Result<(Tally, u64)> {
 
 /// Gives each job a task.
 async fn dispatch(mut jobs: mpsc::Receiver<Job>, handle: Handle) {
-    while let Some(Job { client, wait, text }) = jobs.recv().await {
+    let places = Arc::new(Semaphore::new(JOBS));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await
+        && let Some(Job { client, wait, text }) = jobs.recv().await
+    {
         let handle = handle.clone();
         tokio::spawn(async move {
+            let _place = place; // until it is done
             time::sleep(wait).await;
             // A client that has gone gets no answer: its loop counts that.
             let mut answer = Message::from(text);
@@ -172,7 +177,7 @@ async fn dispatch(mut jobs: mpsc::Receiver<Job>, handle: Handle) {
 
 /// Asks the network how it is, and prints that.
 async fn report(handle: Handle, every: Duration) {
-    let mut ticks = time::interval(every);
+    let mut ticks = time::interval(every.max(Duration::from_millis(1))); // none may be without a pause
     ticks.tick().await; // the first comes at once
     loop {
         ticks.tick().await;

@@ -43,10 +43,11 @@ pub struct Limits {
     /// owed. Default 64 KiB.
     pub low_water: usize,
     /// Bytes that all connections together hold: unconsumed input, waiting output, subscriptions and
-    /// the publications that wait, and what protocols declare by [`Context::hold`](crate::Context::hold). A connection that would go
-    /// beyond is closed with [`LimitExceeded::LoopMemory`](crate::LimitExceeded). Peers that send large
-    /// messages slowly hold their share meanwhile: choose message limits that the loop can afford for
-    /// as many of them as it serves. Default 1 GiB.
+    /// the publications that wait, and what protocols declare by
+    /// [`Context::hold`](crate::Context::hold). A connection that would go beyond is closed with
+    /// [`LimitExceeded::LoopMemory`](crate::LimitExceeded). Peers that send large messages slowly hold
+    /// their share meanwhile: choose message limits that the loop can afford for as many of them as it
+    /// serves. Default 1 GiB.
     pub loop_memory: usize,
     /// Bytes read from one connection in one turn, and the size of the loop's read buffer; what
     /// remains has its turn after everybody else. Default 256 KiB.
@@ -73,8 +74,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// How long a peer may take no byte while output waits for it. Default 30 s.
     pub write_stall: Duration,
-    /// How long a closed connection is kept to let its last words arrive, if the peer does not
-    /// close: a reset would destroy them. Default 5 s.
+    /// How long a closed connection is kept to let its last words arrive, if the peer neither closes nor sends: a
+    /// reset would destroy them. As long as it sends, four times this. Default 2 s.
     pub linger: Duration,
     /// Bytes read and discarded meanwhile, so that a peer that reads only when it has written all hears
     /// why it was refused. Default 16 MiB.
@@ -102,7 +103,7 @@ impl Default for Limits {
             handle_queue: 65_536,
             connect_timeout: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),
-            linger: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
             linger_bytes: 16 * MIB,
             accept_retry: Duration::from_millis(100),
         }
@@ -146,6 +147,9 @@ pub enum InvalidLimits {
 }
 
 impl Limits {
+    /// How many times [`linger`](Self::linger) a connection is kept whose peer goes on sending.
+    pub(crate) const LINGERS: u32 = 4;
+
     /// Whether these limits can work together; the loop asks when it is made.
     ///
     /// # Errors

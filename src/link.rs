@@ -72,6 +72,8 @@ impl Flag {
     pub(crate) const SLOW: Self = Self(1 << 16);
     /// Callbacks are timed: there is a watchdog.
     pub(crate) const WATCHED: Self = Self(1 << 17);
+    /// A listener: it was said that the loop is full, and nearly so it has been ever since.
+    pub(crate) const FULL: Self = Self(1 << 18);
     /// A session: input and output are datagrams.
     pub(crate) const DATAGRAM: Self = Self(1 << 20);
     /// The empty input that is offered is a datagram, not an offer to somebody further in.

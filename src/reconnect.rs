@@ -101,9 +101,10 @@ pub struct Ended<'a> {
 }
 
 impl Reconnect {
-    /// A client of `target`; a name is resolved anew for each attempt. `factory` makes the protocol of each attempt, and is told how many retries in a row that
-    /// makes: 0 for the first attempt, 1 for the first after it or after a healthy connection. (That is when the wait
-    /// for it begins: the protocol hears nothing more before the connection stands or has failed.)
+    /// A client of `target`; a name is resolved anew for each attempt. `factory` makes the protocol of each attempt, and
+    /// is told how many retries in a row that makes: 0 for the first attempt, 1 for the first after it or after a healthy
+    /// connection. (That is when the wait for it begins: the protocol hears nothing more before the connection stands or
+    /// has failed.)
     pub fn new<P: Protocol>(target: impl Into<Target>, mut factory: impl FnMut(u32) -> P + 'static) -> Self {
         Self(Box::new(State {
             key: 0,

@@ -39,7 +39,8 @@ pub(crate) fn refused(listener: EndpointId, peer: Option<SocketAddr>) {
     debug!(target: "switchboard", listener = %listener, peer = peer.map(tracing::field::display), "refused");
 }
 
-/// A listener stops accepting until a connection has gone.
+/// A listener stops accepting until a connection has gone. Said again only when an eighth of the places has been free
+/// meanwhile, or the log would have a line for each who comes to a full loop.
 pub(crate) fn full(listener: EndpointId, limit: usize) {
     warn!(target: "switchboard", listener = %listener, limit = %LimitExceeded::Connections(limit), "accepts no more");
 }

@@ -27,7 +27,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
-use switchboard::{EventLoop, Limits, SessionOptions, Tally};
+use switchboard::{EventLoop, Keepalive, Limits, ListenOptions, SessionOptions, Tally};
 use switchboard_websocket::WebSocket;
 
 mod arena;
@@ -72,9 +72,10 @@ fn main() -> ExitCode {
 fn serve(options: &Serve) -> io::Result<()> {
     let _ = rlimit::increase_nofile_limit(u64::MAX); // what there is has to do
     // All that has come is read before the world goes on, a flood in part.
-    let limits = Limits { datagrams_per_turn: options.players.max(64), ..Limits::default() };
+    let players = usize::from(options.players);
+    let limits = Limits { datagrams_per_turn: players.max(64), ..Limits::default() };
     let mut event_loop = EventLoop::with_limits(limits)?;
-    let (arena, timing) = (Rc::new(Arena::new(options.players)), Rc::new(Timing::new()));
+    let (arena, timing) = (Rc::new(Arena::new(players)), Rc::new(Timing::new()));
     open(&mut event_loop, options, &arena, &timing)?;
     // Before anybody is told that it stands: whoever is told may stop it.
     stop_by_signal(event_loop.handle())?;
@@ -89,7 +90,7 @@ fn serve(options: &Serve) -> io::Result<()> {
 fn open(event_loop: &mut EventLoop, options: &Serve, arena: &Rc<Arena>, timing: &Rc<Timing>) -> io::Result<()> {
     let mut sessions = SessionOptions::default();
     // Beside those of the players there is room for strangers, who go as soon as they have come.
-    (sessions.sessions, sessions.new_per_second) = (options.players * 2, options.new_per_second);
+    (sessions.sessions, sessions.new_per_second) = (2 * usize::from(options.players), options.new_per_second);
     sessions.idle_timeout = IDLE;
     sessions.udp.receive_buffer_size = Some(4 << 20);
     let shared = Rc::clone(arena);
@@ -98,9 +99,10 @@ fn open(event_loop: &mut EventLoop, options: &Serve, arena: &Rc<Arena>, timing: 
     })?;
     let udp = event_loop.local_addr(udp).unwrap_or(options.udp);
 
-    let shared = Rc::clone(arena);
+    let (shared, mut tcp) = (Rc::clone(arena), ListenOptions::default());
+    tcp.stream.keepalive = Some(Keepalive::default()); // a player whose machine is gone leaves, too
     let lobby = at("lobby", options.lobby, |address| {
-        event_loop.listen(address, move |_| Some(Lobby::new(&shared, udp.port())))
+        event_loop.listen_with(address, &tcp, move |_| Some(Lobby::new(&shared, udp.port())))
     })?;
     let (shared, timing) = (Rc::clone(arena), Rc::clone(timing));
     let web = at("web", options.web, |address| {

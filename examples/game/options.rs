@@ -36,8 +36,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = address)]
     pub(crate) web: SocketAddr,
     /// Players at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 512)]
-    pub(crate) players: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) players: u16,
     /// New UDP addresses a second: they may be forged
     #[arg(long, value_name = "COUNT", default_value_t = 300)]
     pub(crate) new_per_second: u32,

@@ -109,8 +109,9 @@ impl Fleet {
         let lost = if device.number == 0 { 0 } else { number - device.number - 1 };
         let of_transport = if device.transport == "tcp" { &mut counts.readings_tcp } else { &mut counts.readings_udp };
         *of_transport += 1;
-        counts.lost += lost;
-        device.lost += lost;
+        // The number may be any: a device can make up what it has lost, but not wrap the sums.
+        counts.lost = counts.lost.saturating_add(lost);
+        device.lost = device.lost.saturating_add(lost);
         device.received += 1;
         (device.number, device.value, device.state) = (number, Some(value), State::Online);
         device.at_ms = millis(core.now());

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Serve) -> io::Result<()> {
-    let gone_after = options.gone_after.unwrap_or(options.silent_after * 3);
+    let gone_after = options.gone_after.unwrap_or(options.silent_after.saturating_mul(3));
     // Four times within the time a device may be silent, so that a lost datagram or two do not make it so.
     let heartbeat = Config::new(options.silent_after / 4, gone_after).unwrap_or_else(|error| {
         Options::command().error(ErrorKind::ValueValidation, error).exit();

@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
     /// Let who knows this token publish, by `Authorization: Bearer TOKEN`
-    #[arg(long, required_unless_present = "demo")]
+    #[arg(long, required_unless_present = "demo", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     token: Option<String>,
     /// Publish a picture of its own
     #[arg(long, conflicts_with = "token")]

@@ -11,10 +11,12 @@ use super::wire::{Lines, Outcome, Reply, Request};
 /// The methods `add`, `echo`, `sleep` and `fail`.
 pub(crate) struct Service {
     lines: Lines,
-    /// Requests that are answered later, by the timer that says when.
-    sleeping: HashMap<TimerId, (u64, Value)>,
+    /// Answers that are sent later, by the timer that says when.
+    sleeping: HashMap<TimerId, Vec<u8>>,
     /// How many those may be.
     most: usize,
+    /// Bytes of them: declared, so that they count against the loop's memory.
+    held: usize,
     /// No more requests come: it closes when all are answered.
     ending: bool,
 }
@@ -25,11 +27,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 impl Service {
     /// At most `most` requests of a connection are under way.
     pub(crate) fn new(most: usize) -> Self {
-        Self { lines: Lines::default(), sleeping: HashMap::new(), most, ending: false }
+        Self { lines: Lines::default(), sleeping: HashMap::new(), most, held: 0, ending: false }
     }
 
     /// Answers a request, now or by a timer.
-    fn take(&mut self, cx: &mut Context<'_>, Request { id, method, params }: Request) {
+    fn take(&mut self, cx: &mut Context<'_>, Request { id, method, params }: Request) -> Result<(), Failure> {
         let result = match &*method {
             "add" => add(params),
             "echo" => Ok(params),
@@ -38,14 +40,17 @@ impl Service {
             "sleep" => match serde_json::from_value::<(u64, Value)>(params) {
                 Ok((millis, value)) => {
                     let timer = cx.set_timer(Duration::from_millis(millis).min(LONGEST_SLEEP));
-                    self.sleeping.insert(timer, (id, value));
-                    return;
+                    let line = encoded(Some(id), Outcome::Result(value));
+                    self.held += line.len();
+                    self.sleeping.insert(timer, line);
+                    return Ok(cx.hold(self.held)?);
                 }
                 Err(error) => Err(format!("sleep takes [milliseconds, what to answer]: {error}")),
             },
             _ => Err(format!("there is no method {method:?}")),
         };
-        answer(cx, Some(id), result.map_or_else(Outcome::Error, Outcome::Result));
+        cx.send(&encoded(Some(id), result.map_or_else(Outcome::Error, Outcome::Result)));
+        Ok(())
     }
 
     fn end_if_idle(&self, cx: &mut Context<'_>) {
@@ -61,11 +66,10 @@ fn add(params: Value) -> Result<Value, String> {
     sum.map(Value::from).ok_or_else(|| "the sum is too large".to_owned())
 }
 
-fn answer(cx: &mut Context<'_>, id: Option<u64>, outcome: Outcome) {
-    if let Some(buffer) = cx.send_buffer() {
-        let _ = serde_json::to_writer(&mut *buffer, &Reply { id, outcome }); // a `Vec` takes it all
-        buffer.push(b'\n');
-    }
+fn encoded(id: Option<u64>, outcome: Outcome) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Reply { id, outcome }).unwrap_or_default(); // no map has keys that JSON can't have
+    line.push(b'\n');
+    line
 }
 
 impl Protocol for Service {
@@ -78,9 +82,9 @@ impl Protocol for Service {
                 Err(error) => Err(error.into()),
             };
             match request {
-                Ok(request) => self.take(cx, request),
+                Ok(request) => self.take(cx, request)?,
                 Err(failure) => {
-                    answer(cx, None, Outcome::Error(failure.error().to_string()));
+                    cx.send(&encoded(None, Outcome::Error(failure.error().to_string())));
                     return Err(failure);
                 }
             }
@@ -88,8 +92,10 @@ impl Protocol for Service {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
-        if let Some((id, value)) = self.sleeping.remove(&timer) {
-            answer(cx, Some(id), Outcome::Result(value));
+        if let Some(line) = self.sleeping.remove(&timer) {
+            self.held -= line.len();
+            cx.hold(self.held)?;
+            cx.send(&line);
         }
         self.end_if_idle(cx);
         Ok(())

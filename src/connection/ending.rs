@@ -6,7 +6,7 @@ use super::{Connection, Status};
 use crate::driver::Stream;
 use crate::link::Flag;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Core, LimitExceeded};
+use crate::{CloseReason, Core, LimitExceeded, Limits};
 
 impl<S: Stream> Connection<S> {
     /// Closes from outside, as the protocol's own `close` or `abort` would.
@@ -72,6 +72,7 @@ impl<S: Stream> Connection<S> {
             return Status::Gone { abort: false };
         }
         self.link.flags.insert(Flag::LINGERING | Flag::WRITE_SHUT);
+        self.link.last_write = core.now; // from when on it lingers
         self.set_loop_timer(core, core.limits.linger);
         if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
@@ -105,7 +106,7 @@ impl<S: Stream> Connection<S> {
     /// The loop's timer on this connection: the state says what took too long.
     pub(super) fn time_out(&mut self, core: &mut Core) -> Status {
         if self.link.flags.contains(Flag::LINGERING) {
-            Status::Gone { abort: false }
+            self.linger_on(core)
         } else if self.link.flags.contains(Flag::CONNECTING) {
             let reason = CloseReason::ConnectTimeout(core.limits.connect_timeout);
             self.connect_failed(core, reason)
@@ -113,6 +114,17 @@ impl<S: Stream> Connection<S> {
             let reason = CloseReason::Limit(LimitExceeded::WriteStall(core.limits.write_stall));
             self.broke(core, reason)
         }
+    }
+
+    /// Goes on lingering as long as the peer still sends, for a few such times at most.
+    fn linger_on(&mut self, core: &mut Core) -> Status {
+        let linger = core.limits.linger;
+        let until = (self.link.last_read + linger).min(self.link.last_write + linger * Limits::LINGERS);
+        if core.now >= until {
+            return Status::Gone { abort: false };
+        }
+        self.set_loop_timer(core, until.saturating_since(core.now));
+        Status::Alive
     }
 
     /// Ends at once; with a reset if something is lost by it.

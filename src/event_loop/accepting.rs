@@ -15,13 +15,19 @@ impl<D: Driver> EventLoop<D> {
         for _ in 0..self.core.limits.accepts_per_turn {
             let Some(Entry::Listener(listener)) = self.entries.get_mut(id) else { return };
             listener.link.flags.remove(Flag::QUEUED);
-            if self.core.connections >= self.core.limits.connections {
+            let limit = self.core.limits.connections;
+            if self.core.connections >= limit {
                 if !listener.link.flags.contains(Flag::HELD) {
-                    listener.link.flags.insert(Flag::HELD);
+                    if !listener.link.flags.contains(Flag::FULL) {
+                        trace::full(id, limit);
+                    }
+                    listener.link.flags.insert(Flag::HELD | Flag::FULL);
                     self.full.push(id);
-                    trace::full(id, self.core.limits.connections);
                 }
                 return;
+            }
+            if self.core.connections <= limit - limit.div_ceil(8) {
+                listener.link.flags.remove(Flag::FULL);
             }
             let counters = listener.link.counters;
             let (stream, peer) = match self.driver.accept(&mut listener.listener) {

@@ -9,7 +9,8 @@ use crate::{Callback, CloseReason};
 impl<D: Driver> EventLoop<D> {
     /// Step 7, first half: what came through handles since the last turn.
     pub(super) fn serve_handles<const BUDGET: bool>(&mut self) -> bool {
-        if self.resume::<BUDGET>() == 0 {
+        // There is something left, too, if a closure panicked and that was caught.
+        if self.resume::<BUDGET>() == 0 && self.remote.is_empty() {
             if !self.handle.is_pending() {
                 return true;
             }

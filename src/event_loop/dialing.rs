@@ -171,9 +171,10 @@ impl<D: Driver> EventLoop<D> {
     }
 
     /// Where a session goes was looked up.
-    fn resolved_udp(&mut self, id: EndpointId, addresses: Vec<SocketAddr>, options: &UdpOptions) {
+    fn resolved_udp(&mut self, id: EndpointId, mut addresses: Vec<SocketAddr>, options: &UdpOptions) {
         let Some(Entry::Dialing(mut dialing)) = self.entries.remove(id) else { return };
         self.core.timers.cancel_depths(&mut dialing.link.timers, LOOP_DEPTH..=LOOP_DEPTH);
+        addresses.truncate(ADDRESSES);
         self.dial_udp(id, &addresses, options, dialing.protocol);
     }
 

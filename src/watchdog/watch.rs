@@ -69,6 +69,7 @@ impl Watch {
     }
 
     /// It has returned.
+    #[cold]
     pub(crate) fn end(&mut self) {
         self.ended = (self.clock)();
         if let Some(observer) = &self.dog.observer {
@@ -137,7 +138,8 @@ impl Core {
         returned
     }
 
-    /// A callback has returned, and what it led to is done.
+    /// A callback has returned.
+    #[inline]
     pub(crate) fn end_watched(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.end();

@@ -173,6 +173,7 @@ fn tokio_s_tasks_answer_every_job_and_it_sleeps() {
 
 #[test]
 fn tokio_s_tasks_ask_the_network_and_await_its_answer() {
+    start("embed_tokio", &["--every", "0s"]).0.line(); // is no reason to fail
     let (program, address) = start("embed_tokio", &["--every", "20ms"]);
     let mut client = Client::new(address);
     client.send("0 at once");
@@ -192,6 +193,21 @@ fn tokio_s_tasks_ask_the_network_and_await_its_answer() {
     assert_eq!(gone.line(), "this is heard");
     drop(gone);
     while number(&program.line(), "undelivered") != 1 {}
+    stop(program, vec![client]);
+}
+
+#[test]
+fn tokio_s_tasks_are_not_more_than_they_may_be() {
+    let (program, address) = start("embed_tokio", &["--every", "1h"]);
+    let mut client = Client::new(address);
+    let mut refused = 0;
+    for _ in 0..40 {
+        client.send(&("3600000 an hour\n".repeat(600) + "sentinel"));
+        while client.line() == "ERR too many jobs, try later" {
+            refused += 1;
+        }
+    }
+    assert!((3_000..=4_000).contains(&refused), "of 24,000 that come bit by bit as many as don't fit: {refused}");
     stop(program, vec![client]);
 }
 

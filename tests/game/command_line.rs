@@ -19,6 +19,8 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
     for (arguments, named) in [
         (&["--no-such-flag"][..], "--no-such-flag"),
         (&["--lobby", "nowhere"], "nowhere"),
+        (&["--players", "0"], "1..=65535"),
+        (&["--players", "18446744073709551615"], "--players"),
         (&["bots", "--players", "many"], "many"),
     ] {
         let Finished { status, stdout, stderr } = Program::start("game", arguments).finish();
@@ -36,6 +38,28 @@ fn a_port_in_use_is_told_in_one_line_and_exits_1() {
     assert_eq!((status.code(), stdout), (Some(1), vec![]));
     let told = format!("error: lobby cannot listen on {address}: ");
     assert!(stderr.len() == 1 && stderr[0].starts_with(&told), "{stderr:?}");
+}
+
+/// Nobody whose machine is gone without a word keeps its place and its name: the system asks for signs of life.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_player_s_connection_has_the_system_s_keepalive() {
+    let server = Server::start(&[]);
+    let mut player = server.connect(0);
+    player.write_all(b"JOIN ann\n").unwrap();
+    assert!(BufReader::new(&player).lines().next().unwrap().unwrap().starts_with("WELCOME"));
+    let ports = [server.addresses[0], player.local_addr().unwrap()].map(|address| format!(":{:04X}", address.port()));
+    let end = now() + DEADLINE;
+    loop {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+        let row = rows.into_iter().find(|row| row[1].ends_with(&ports[0]) && row[2].ends_with(&ports[1]));
+        let timer = row.expect("the server's end of it")[5].to_owned(); // proc_pid_net(5): 02 is the keepalive's
+        if timer.starts_with("02:") {
+            break;
+        }
+        assert!(now() < end, "timer {timer}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["--no-such-flag"][..], "--no-such-flag"),
         (&["--tcp", "nowhere"], "nowhere"),
         (&["--silent-after", "soon"], "soon"),
+        (&["--silent-after", "300000000000y"], "timeout"),
         (&["--silent-after", "5s", "--gone-after", "1s"], "timeout"),
         (&["simulate", "--lossy", "2"], "0 to 1"),
     ] {

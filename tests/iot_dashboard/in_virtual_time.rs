@@ -97,7 +97,7 @@ impl Field {
 }
 
 /// Says something once, and nothing ever again.
-struct Once(&'static str);
+struct Once(String);
 
 impl Protocol for Once {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
@@ -116,8 +116,8 @@ fn a_device_that_falls_silent_is_marked_after_just_its_timeout_on_either_transpo
     let mut field = Field::new(1);
     let address = field.sim.address(field.dashboard, 7100);
     let event_loop = field.sim.event_loop(field.devices);
-    event_loop.connect(address, Once("HELLO wired C 1\nREADING 1 20\n"));
-    event_loop.core().connect_udp(address, Once("HELLO wireless C 1\nREADING 1 20\n"));
+    event_loop.connect(address, Once("HELLO wired C 1\nREADING 1 20\n".to_owned()));
+    event_loop.core().connect_udp(address, Once("HELLO wireless C 1\nREADING 1 20\n".to_owned()));
     field.sim.run_for(Duration::from_secs(60));
     for name in ["wired", "wireless"] {
         let heard = field.when(name, "online").unwrap_or_else(|| panic!("{name} never came"));
@@ -163,10 +163,10 @@ fn a_device_that_starts_anew_takes_its_place_over_and_the_one_before_is_told() {
     let mut field = Field::new(3);
     let address = field.sim.address(field.dashboard, 7100);
     let event_loop = field.sim.event_loop(field.devices);
-    event_loop.connect(address, Once("HELLO a C 1\nREADING 1 20\nREADING 2 20\n"));
+    event_loop.connect(address, Once("HELLO a C 1\nREADING 1 20\nREADING 2 20\n".to_owned()));
     field.sim.run_for(Duration::from_secs(1));
     let event_loop = field.sim.event_loop(field.devices);
-    event_loop.core().connect_udp(address, Once("HELLO a C 2\nREADING 1 30\n"));
+    event_loop.core().connect_udp(address, Once("HELLO a C 2\nREADING 1 30\n".to_owned()));
     field.sim.run_for(Duration::from_secs(1));
     let report = field.report();
     assert_eq!(
@@ -179,6 +179,22 @@ fn a_device_that_starts_anew_takes_its_place_over_and_the_one_before_is_told() {
     let (_, last) = told.last().unwrap();
     assert_eq!((&last["transport"], number(last, "starts"), number(last, "number")), (&"udp".into(), 2, 1), "{last}");
     assert_eq!(field.sim.event_loop(field.devices).core().open_connections(), 1, "the other connection was closed");
+}
+
+#[test]
+fn numbers_of_readings_that_no_device_can_have_reached_overflow_no_count() {
+    let mut field = Field::new(5);
+    let address = field.sim.address(field.dashboard, 7100);
+    let event_loop = field.sim.event_loop(field.devices);
+    for hello in ["HELLO a C 1", "HELLO b C 1"] {
+        event_loop.connect(address, Once(hello.to_owned() + "\nREADING 1 1\nREADING 18446744073709551615 1\n"));
+    }
+    field.sim.run_for(Duration::from_secs(1));
+    let event_loop = field.sim.event_loop(field.devices);
+    event_loop.connect(address, Once("HELLO a C 2\nREADING 1 1\nREADING 18446744073709551615 1\n".to_owned()));
+    field.sim.run_for(Duration::from_secs(1));
+    let report = field.report();
+    assert_eq!((number(&report, "online"), number(&report, "lost")), (2, u64::MAX), "{report}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
     for (arguments, named) in [
         (&[][..], "--token"),
         (&["--demo", "--no-such-flag"], "--no-such-flag"),
+        (&["--token", ""], "--token"),
         (&["--demo", "--token", "secret"], "--token"),
         (&["--demo", "--listen", "nowhere"], "nowhere"),
         (&["--demo", "--rate", "0"], "--rate"),

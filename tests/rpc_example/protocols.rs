@@ -67,6 +67,20 @@ fn requests_under_way_are_limited() {
 }
 
 #[test]
+fn answers_that_wait_count_against_the_loop_s_memory() {
+    let mut harness = Harness::with_limits(Service::new(16_384), Limits { loop_memory: 1 << 20, ..Limits::default() });
+    let sleep = |id: u32, text: &str| format!("{{\"id\":{id},\"method\":\"sleep\",\"params\":[1000,\"{text}\"]}}\n");
+    let text = "x".repeat(60_000);
+    harness.feed(sleep(0, &text).as_bytes());
+    assert!((60_000..120_000).contains(&harness.core().held_bytes()), "{} held", harness.core().held_bytes());
+    harness.advance(Duration::from_secs(1));
+    assert!(harness.take_sent().len() > 60_000 && harness.core().held_bytes() == 0);
+    (0..20).for_each(|id| harness.feed(sleep(id, &text).as_bytes()));
+    assert!(matches!(harness.close_reason(), Some(CloseReason::Failure(_) | CloseReason::Limit(_))));
+    assert_eq!(harness.core().held_bytes(), 0);
+}
+
+#[test]
 fn a_line_as_long_as_allowed_is_understood_and_a_longer_one_ends_the_connection() {
     let line = |len: usize| {
         let frame = "{\"id\":1,\"method\":\"echo\",\"params\":\"\"}";

@@ -50,12 +50,27 @@ fn last_words_that_must_wait_are_waited_for() {
 }
 
 #[test]
-fn who_never_closes_is_waited_for_five_seconds() {
+fn who_never_closes_is_waited_for_two_seconds() {
     let mut harness = Harness::new(strict());
     harness.feed(b"x");
-    harness.advance(millis(4999));
+    harness.advance(millis(1999));
     assert!(!harness.peer().is_closed());
-    harness.feed(b"more");
+    harness.advance(millis(1));
+    assert!(harness.peer().is_closed());
+    assert_eq!(harness.core().open_connections(), 0);
+}
+
+#[test]
+fn who_never_closes_and_goes_on_sending_is_waited_for_eight_seconds() {
+    let mut harness = Harness::new(strict());
+    harness.feed(b"x");
+    for _ in 0..5 {
+        harness.advance(millis(1500));
+        harness.feed(b"more");
+        assert!(!harness.peer().is_closed());
+    }
+    harness.advance(millis(499));
+    assert!(!harness.peer().is_closed());
     harness.advance(millis(1));
     assert!(harness.peer().is_closed());
     assert_eq!(harness.core().open_connections(), 0);

@@ -33,7 +33,6 @@ mod timers;
 mod topics;
 #[cfg(unix)]
 mod unix;
-mod tracing;
 mod watchdog;
 mod world;
 mod writing;

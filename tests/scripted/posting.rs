@@ -307,3 +307,21 @@ fn a_value_of_the_programs_own_arrives_as_it_was() {
     harness.post(Message::user(42_u64)).unwrap();
     assert_eq!(seen.get(), 42);
 }
+
+#[test]
+fn what_was_asked_for_behind_a_closure_that_panics_is_still_done() {
+    let mut world = World::new();
+    let (handle, (noted, notes)) = (world.event_loop.handle(), std::sync::mpsc::channel());
+    let ask = |number: u32| {
+        let noted = noted.clone();
+        handle.run(move |_| if number == 1 { panic!("planted") } else { noted.send(number).unwrap() }).unwrap();
+    };
+    (0..4).for_each(ask);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.turn()));
+    assert!(caught.is_err());
+    ask(4);
+    world.settle();
+    ask(5);
+    world.settle();
+    assert_eq!(notes.try_iter().collect::<Vec<_>>(), [0, 2, 3, 4, 5]);
+}

@@ -101,6 +101,18 @@ fn by_default_small_writes_go_at_once_and_all_else_is_the_systems() {
 }
 
 #[test]
+fn buffers_larger_than_there_can_be_are_as_large_as_there_can_be() {
+    let sizes = [1 << 20, 1 << 30, 1 << 32, usize::MAX].map(|size| {
+        let mut options = ListenOptions::default();
+        (options.stream.send_buffer_size, options.stream.receive_buffer_size) = (Some(size), Some(size));
+        let (_driver, stream, _client) = accepted(&options, ANY[0]);
+        let socket = SockRef::from(&stream);
+        (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap())
+    });
+    assert!(sizes.is_sorted() && sizes[1] == sizes[3], "{sizes:?}");
+}
+
+#[test]
 fn what_the_system_would_misunderstand_is_refused() {
     let mut event_loop = EventLoop::new().unwrap();
     let mut options = ListenOptions::default();

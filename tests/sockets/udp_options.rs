@@ -106,6 +106,30 @@ fn broadcast_is_permitted_to_who_asked_for_it() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn who_broadcasts_is_answered_from_an_address_of_this_machine_s() {
+    let mut options = SessionOptions::default();
+    options.udp.local_addresses = true;
+    for wildcard in ["0.0.0.0:0", "[::]:0"] {
+        let mut event_loop = EventLoop::new().unwrap();
+        let Ok(socket) = event_loop.bind_sessions_with(wildcard, &options, |_| Some(TcpEcho)) else {
+            println!("SKIPPED: this machine has no IPv6");
+            continue;
+        };
+        let port = event_loop.local_addr(socket).unwrap().port();
+        let sender = peer();
+        sender.set_broadcast(true).unwrap();
+        sender.send_to(b"to all", (Ipv4Addr::new(127, 255, 255, 255), port)).unwrap();
+        turn_until(&mut event_loop, "it has come", |it| it.counters().datagrams_in == 1);
+        let counters = event_loop.counters();
+        assert_eq!((counters.datagrams_out, counters.datagrams_dropped), (1, 0), "{wildcard}");
+        let mut answer = [0; 20];
+        let (len, source) = sender.recv_from(&mut answer).unwrap();
+        assert_eq!((&answer[..len], source), (&b"to all"[..], (Ipv4Addr::LOCALHOST, port).into()), "{wildcard}");
+    }
+}
+
 /// What the system says of a driver's socket.
 #[cfg(target_os = "linux")]
 mod read_back {

@@ -32,13 +32,17 @@ pub(crate) struct Link {
     /// Whether something awaits a sign from the peer, and since when there was none.
     waiting: bool,
     unanswered_since: Time,
-    /// When the retransmission timeout began to run.
+    /// Whether something is under way, for which the retransmission timeout runs.
+    sending: bool,
+    /// When it began to, or that of a question.
     timeout_base: Time,
     /// When something last came from the peer.
     heard: Time,
     /// Whether a ping awaits an answer.
     pinged: bool,
     ping_now: bool,
+    /// Whether an acknowledgement is due that there is no room for: it goes when there is.
+    ack_waits: bool,
     /// Pings since something was heard.
     pings: u32,
     /// How often the peer was asked for room and had none: less and less often, though it answers.
@@ -88,10 +92,12 @@ impl Link {
             paused: false,
             waiting: false,
             unanswered_since: now,
+            sending: false,
             timeout_base: now,
             heard: now,
             pinged: false,
             ping_now: false,
+            ack_waits: false,
             pings: 0,
             probes: 0,
             closing_since: None,
@@ -310,7 +316,9 @@ impl Link {
             wire.send(datagram);
             self.receiver.on_told(false);
         }
-        if self.receiver.ack_due().is_some_and(|due| due <= now) && wire.has_room() {
+        let is_due = self.receiver.ack_due().is_some_and(|due| due <= now);
+        self.ack_waits = is_due && !wire.has_room();
+        if is_due && !self.ack_waits {
             let mut bitmap = std::mem::take(scratch);
             Datagram::Ack { to: self.peer, progress, bitmap: &[] }.write(&mut bitmap);
             self.receiver.write_bitmap(&mut bitmap);

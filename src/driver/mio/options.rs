@@ -59,16 +59,18 @@ pub(super) fn set_stream(socket: SockRef<'_>, address: SocketAddr, options: &Str
         let probes = probes.with_retries(keepalive.count);
         socket.set_tcp_keepalive(&probes)?;
     }
-    set_buffers(&socket, options)?;
+    set_buffers(&socket, options.send_buffer_size, options.receive_buffer_size)?;
     set_route(&socket, address, options.hop_limit, options.dscp)
 }
 
-pub(super) fn set_buffers(socket: &SockRef<'_>, options: &StreamOptions) -> io::Result<()> {
-    if let Some(size) = options.send_buffer_size {
-        socket.set_send_buffer_size(size)?;
+/// The system has an `int` for them, into which larger ones do not fit: they would come out as any size.
+pub(super) fn set_buffers(socket: &SockRef<'_>, send: Option<usize>, receive: Option<usize>) -> io::Result<()> {
+    const MOST: usize = i32::MAX as usize;
+    if let Some(size) = send {
+        socket.set_send_buffer_size(size.min(MOST))?;
     }
-    if let Some(size) = options.receive_buffer_size {
-        socket.set_recv_buffer_size(size)?;
+    if let Some(size) = receive {
+        socket.set_recv_buffer_size(size.min(MOST))?;
     }
     Ok(())
 }

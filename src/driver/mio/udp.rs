@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ::mio::net::UdpSocket;
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
 
-use super::options::{set_reuse_port, set_route};
+use super::options::{set_buffers, set_reuse_port, set_route};
 use crate::driver::{Received, Socket};
 use crate::{Multicast, UdpOptions};
 
@@ -52,12 +52,7 @@ fn open(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket2> {
     if options.reuse_port {
         set_reuse_port(&socket)?;
     }
-    if let Some(size) = options.receive_buffer_size {
-        socket.set_recv_buffer_size(size)?;
-    }
-    if let Some(size) = options.send_buffer_size {
-        socket.set_send_buffer_size(size)?;
-    }
+    set_buffers(&SockRef::from(&socket), options.send_buffer_size, options.receive_buffer_size)?;
     if options.broadcast {
         socket.set_broadcast(true)?;
     }
@@ -161,9 +156,8 @@ mod pktinfo {
     pub(super) fn ask_for(socket: &Socket2) -> io::Result<Vec<u8>> {
         if socket.local_addr()?.is_ipv6() {
             setsockopt(socket, Ipv6RecvPacketInfo, &true)?;
-        } else {
-            setsockopt(socket, Ipv4PacketInfo, &true)?;
         }
+        setsockopt(socket, Ipv4PacketInfo, &true)?; // a socket for both is told of each in its own way
         Ok(nix::cmsg_space!(in_pktinfo, in6_pktinfo))
     }
 
@@ -171,7 +165,7 @@ mod pktinfo {
         let mut pieces = [IoSliceMut::new(buffer)];
         let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut pieces, Some(control), MsgFlags::empty())?;
         let source = message.address.as_ref().and_then(address).ok_or(io::ErrorKind::InvalidData)?;
-        let local = message.cmsgs()?.find_map(local_address);
+        let local = message.cmsgs()?.find_map(|message| local_address(message, source.is_ipv6()));
         Ok(Received { len: message.bytes, source, local })
     }
 
@@ -205,16 +199,18 @@ mod pktinfo {
         v4.or_else(|| storage.as_sockaddr_in6().map(|&address| SocketAddr::from(address)))
     }
 
-    /// An address that can be answered from, which a group's is not. Of IPv4 the system says so itself.
-    fn local_address(message: ControlMessageOwned) -> Option<IpAddr> {
+    /// An address that can be answered from, which a group's is not, nor a broadcast address. Of IPv4 the system says one
+    /// itself, also where it gives the address of the datagram in IPv6's form.
+    fn local_address(message: ControlMessageOwned, is_v6: bool) -> Option<IpAddr> {
         match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
-                Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into())
+                let address = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                Some(if is_v6 { address.to_ipv6_mapped().into() } else { address.into() })
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                let is_group = address.is_multicast() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_multicast());
-                (!is_group).then_some(address.into())
+                let is_own = !address.is_multicast() && address.to_ipv4_mapped().is_none();
+                is_own.then_some(address.into())
             }
             _ => None,
         }

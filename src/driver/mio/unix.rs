@@ -77,7 +77,7 @@ fn is_stale(path: &Path) -> bool {
 pub(super) fn connect(path: &Path, options: &ConnectOptions) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    set_buffers(&SockRef::from(&socket), &options.stream)?;
+    set_buffers(&SockRef::from(&socket), options.stream.send_buffer_size, options.stream.receive_buffer_size)?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(stream(OwnedFd::from(socket)))
 }

@@ -21,7 +21,12 @@ impl Link {
             self.unanswered_since = now;
             self.timeout_base = now;
         }
-        self.waiting = waiting;
+        // RFC 6298 §5.1: it runs from now on, whatever was awaited before.
+        let sending = self.sender.awaits_ack();
+        if sending && !self.sending {
+            self.timeout_base = now;
+        }
+        (self.waiting, self.sending) = (waiting, sending);
     }
 
     /// The retransmission timeout of what is under way, or of a ping; or until one is sent to a peer that has no room.
@@ -46,7 +51,8 @@ impl Link {
         } else {
             self.settings.keepalive.map(|after| self.heard + after)
         };
-        [closing, sign, self.receiver.ack_due()].into_iter().flatten().min()
+        let ack = self.receiver.ack_due().filter(|_| !self.ack_waits);
+        [closing, sign, ack].into_iter().flatten().min()
     }
 
     /// A deadline has passed, by `late`: for so long this side may not have been running, and the peer can't be blamed.

@@ -1,9 +1,15 @@
-//! What the loop tells `tracing`.
+//! What the loop tells `tracing`. A program of its own: who is interested in an event is kept for all threads together.
+
+#![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+
+#[path = "../scripted/world.rs"]
+#[allow(dead_code, reason = "others use the rest")]
+mod world;
 
 use std::fmt::{Debug, Write};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use switchboard::driver::AcceptError;
@@ -57,8 +63,10 @@ impl Subscriber for Journal {
     fn exit(&self, _: &Id) {}
 }
 
-/// What is told while `f` runs.
+/// What is told while `f` runs; one at a time.
 fn told(f: impl FnOnce(&Journal)) -> Vec<String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let journal = Journal::default();
     tracing::subscriber::with_default(journal.clone(), || f(&journal));
     journal.lines.lock().unwrap().clone()
@@ -138,6 +146,24 @@ fn what_goes_wrong_is_told_with_its_reason() {
     ] {
         assert!(has(&lines, words), "{words:?} in {lines:#?}");
     }
+}
+
+#[test]
+fn that_the_loop_is_full_is_told_once_as_long_as_it_is() {
+    let lines = told(|_| {
+        let mut world = World::with_limits(Limits { connections: 16, ..Limits::default() });
+        world.listen(|| TcpEcho);
+        for _ in 0..2 {
+            let peers: Vec<_> = (0..40).map(|_| world.network.connect(address(PORT)).unwrap()).collect();
+            world.settle();
+            for peer in peers {
+                peer.reset();
+                world.settle();
+            }
+            assert_eq!(world.event_loop.core().open_connections(), 0);
+        }
+    });
+    assert_eq!(lines.iter().filter(|line| line.contains("accepts no more")).count(), 2, "{lines:#?}");
 }
 
 #[test]
