@@ -52,10 +52,11 @@ impl Flag {
     pub(crate) const EOF: Self = Self(1 << 6);
     /// `on_eof` was called.
     pub(crate) const EOF_TOLD: Self = Self(1 << 7);
+    // Of these several are asked for at once with every message, which is one instruction where they lie in one byte.
     /// `finish` was asked for: nothing more is sent.
     pub(crate) const FINISHING: Self = Self(1 << 8);
-    /// Writing was shut down.
-    pub(crate) const WRITE_SHUT: Self = Self(1 << 9);
+    /// A session: input and output are datagrams.
+    pub(crate) const DATAGRAM: Self = Self(1 << 9);
     /// The peer half-closed before this side did.
     pub(crate) const PEER_FIRST: Self = Self(1 << 10);
     /// On the ready list.
@@ -66,18 +67,18 @@ impl Flag {
     pub(crate) const CLOSING: Self = Self(1 << 13);
     /// Has ended for its protocol; reads and discards so that its last words arrive.
     pub(crate) const LINGERING: Self = Self(1 << 14);
-    /// A layer inside holds unconsumed bytes of its own: re-offers concern it too.
-    pub(crate) const INNER_TAIL: Self = Self(1 << 15);
+    /// Callbacks are timed: there is a watchdog.
+    pub(crate) const WATCHED: Self = Self(1 << 15);
     /// Letters wait because the peer does not take its output.
     pub(crate) const SLOW: Self = Self(1 << 16);
-    /// Callbacks are timed: there is a watchdog.
-    pub(crate) const WATCHED: Self = Self(1 << 17);
+    /// A layer inside holds unconsumed bytes of its own: re-offers concern it too.
+    pub(crate) const INNER_TAIL: Self = Self(1 << 17);
     /// A listener: it was said that the loop is full, and nearly so it has been ever since.
     pub(crate) const FULL: Self = Self(1 << 18);
-    /// A session: input and output are datagrams.
-    pub(crate) const DATAGRAM: Self = Self(1 << 20);
+    /// Writing was shut down.
+    pub(crate) const WRITE_SHUT: Self = Self(1 << 19);
     /// The empty input that is offered is a datagram, not an offer to somebody further in.
-    pub(crate) const EMPTY_DATAGRAM: Self = Self(1 << 21);
+    pub(crate) const EMPTY_DATAGRAM: Self = Self(1 << 20);
 
     #[inline]
     pub(crate) fn contains(self, other: Self) -> bool {

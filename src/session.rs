@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::timer::LOOP_DEPTH;
 use crate::trace;
 use crate::udp::UdpStatus;
-use crate::{Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, TimerId};
+use crate::{Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, Time, TimerId};
 
 mod admission;
 mod socket;
@@ -38,6 +38,8 @@ pub(crate) struct Session {
     protocol: Option<Box<dyn Protocol>>,
     /// After how long without a datagram it closes.
     idle_timeout: Option<Duration>,
+    /// When the datagram came since which it has been given more time than that.
+    spared: Option<Time>,
 }
 
 /// The ends of a session.
@@ -75,7 +77,7 @@ impl Session {
         idle_timeout: Option<Duration>,
     ) -> Self {
         link.flags.insert(Flag::DATAGRAM);
-        Self { link, socket, route, protocol: Some(protocol), idle_timeout }
+        Self { link, socket, route, protocol: Some(protocol), idle_timeout, spared: None }
     }
 
     pub(crate) fn protocol(&mut self) -> Option<&mut dyn Protocol> {
@@ -143,11 +145,16 @@ impl Session {
 
     /// Closes the session if its peer has been silent for so long; if not, looks again when it may have been.
     fn expire<K: Socket>(&mut self, desk: &mut Desk<'_, K>) -> UdpStatus {
-        /// How much longer while the socket has more to read than fitted into the turn: its datagrams may be there.
+        /// How much longer, once, if the socket has more to read than fitted into the turn: its datagrams may be there.
         const GRACE: Duration = Duration::from_secs(1);
         let Some(after) = self.idle_timeout else { return UdpStatus::Alive };
+        let mut until = self.link.last_read + after;
         let unread = desk.socket.link.flags.contains(Flag::READABLE);
-        let until = self.link.last_read + after + if unread { GRACE.min(after) } else { Duration::ZERO };
+        if desk.core.now >= until && unread && self.spared != Some(self.link.last_read) {
+            // However late it is: a loop that was held up has not read what came meanwhile.
+            self.spared = Some(self.link.last_read);
+            until = desk.core.now + GRACE.min(after);
+        }
         if desk.core.now < until {
             desk.core.timers.set(self.link.id, &mut self.link.timers, LOOP_DEPTH, until);
             return UdpStatus::Alive;

@@ -79,7 +79,8 @@ use crate::{Core, Message};
 
 /// What is done with the publications of a subscription whose subscriber does not take them as fast as they come.
 ///
-/// `waiting` is how many may wait, at least 1; more that are published within one turn count, too.
+/// `waiting` is how many may wait, at least 1; those that protocols publish within one turn count, too. (What comes from
+/// other threads by a [`Handle`](crate::Handle::publish) is handed over 64 at a time.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Slow {

@@ -173,8 +173,11 @@ impl Protocol for Fetching {
                     cx.close();
                     return Ok(());
                 }
-                (Some(("ERROR", why)), None) => return Err(download.give_up(format!("the server says: {why}"))),
-                (Some(("ERROR", why)), Some(_)) => return Err(Failure::peer(format!("the server says: {why}"))),
+                (Some(("ERROR", why)), len) => {
+                    // It is printed: no control characters, which a terminal would obey.
+                    let said = format!("the server says: {}", why.replace(char::is_control, " "));
+                    return Err(if len.is_none() { download.give_up(said) } else { Failure::peer(said) });
+                }
                 _ => return Err(Failure::peer("a line that is no answer")),
             }
         }

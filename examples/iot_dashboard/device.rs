@@ -40,7 +40,10 @@ impl Device {
             (Line::Hello { name, unit, run }, before) if before.is_none() || cx.is_datagram() => {
                 self.welcome(cx, (name, unit, run))?;
             }
-            (Line::Reading { number, value }, Some(key)) => self.fleet.take(cx, key, number, value),
+            (Line::Reading { number, value }, Some(key)) => {
+                let id = cx.id();
+                self.fleet.take(cx, id, key, number, value);
+            }
             (Line::Bye, _) => cx.close(),
             (Line::Ping(number), _) => tell(cx, Line::Pong(number)),
             (Line::Pong(number), _) => self.answered = self.answered.or(u32::try_from(number).ok()),

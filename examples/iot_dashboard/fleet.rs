@@ -96,12 +96,12 @@ impl Fleet {
         Ok((key, before))
     }
 
-    /// A reading has come.
-    pub(crate) fn take(&self, core: &mut Core, key: usize, number: u64, value: f64) {
+    /// A reading has come on a connection, which may not be the device's own any more.
+    pub(crate) fn take(&self, core: &mut Core, connection: ConnectionId, key: usize, number: u64, value: f64) {
         let mut table = self.table.borrow_mut();
         let Table { devices, counts, .. } = &mut *table;
         let device = &mut devices[key];
-        if number <= device.number {
+        if number <= device.number || device.connection != connection {
             counts.late += 1;
             return;
         }

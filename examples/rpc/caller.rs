@@ -183,8 +183,13 @@ impl Protocol for Caller {
         Ok(())
     }
 
-    fn on_close(&mut self, _: &mut Closing<'_>, _: &CloseReason) {
+    /// Also of an attempt that failed: calls whose time is over meanwhile end here.
+    fn on_close(&mut self, cx: &mut Closing<'_>, _: &CloseReason) {
         let calls = mem::take(&mut self.waiting).into_values().map(|(call, _)| call);
-        self.again.borrow_mut().extend(calls.filter(|call| call.idempotent)); // the others are dropped, and so told
+        let mut again = mem::take(&mut *self.again.borrow_mut());
+        again.extend(calls.filter(|call| call.idempotent)); // the others are dropped, and so told
+        let (late, left): (VecDeque<_>, VecDeque<_>) = again.into_iter().partition(|call| call.deadline <= cx.now());
+        *self.again.borrow_mut() = left;
+        late.into_iter().for_each(|call| call.end(Err(CallError::TimedOut)));
     }
 }

@@ -98,7 +98,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
+            // Part of it may be the server's words: no control characters, which a terminal would obey.
+            let _ = writeln!(io::stderr(), "error: {}", error.to_string().replace(char::is_control, " "));
             ExitCode::FAILURE
         }
     }

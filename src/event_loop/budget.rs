@@ -28,9 +28,8 @@ impl<D: Driver> EventLoop<D> {
     /// It is a [`turn`](Self::turn) that can be left and gone on with. The clock is read after each visit (one
     /// connection's read and answer, one timer, the messages that wait for one target, one listener's `accepts_per_turn`,
     /// one UDP socket's `datagrams_per_turn`), so the budget is exceeded by one visit at most; and one is made even if the
-    /// budget is zero. What is left goes first in the next
-    /// call, of this or of `turn`, before anything new is asked of the system: so the order stays that of `turn`, and
-    /// nobody starves. Meanwhile [`next_deadline`](Self::next_deadline) says now.
+    /// budget is zero. What is left goes first in the next call, of this or of `turn`, before anything new is asked of the
+    /// system: so the order stays that of `turn`, and nobody starves. Meanwhile [`next_deadline`](Self::next_deadline) says now.
     ///
     /// True if the turn came to its end, false if something is left of it. (Also then there may be more to do at once,
     /// as after any turn: see `next_deadline`.)

@@ -6,6 +6,9 @@ use crate::driver::Driver;
 use crate::handle::Remote;
 use crate::{Callback, CloseReason};
 
+/// Publications of other threads that are handed over together, at most.
+const BURST: usize = 64;
+
 impl<D: Driver> EventLoop<D> {
     /// Step 7, first half: what came through handles since the last turn.
     pub(super) fn serve_handles<const BUDGET: bool>(&mut self) -> bool {
@@ -17,8 +20,14 @@ impl<D: Driver> EventLoop<D> {
             self.handle.take(&mut self.remote);
             self.remote.reverse(); // taken from its end
         }
+        let mut published = 0;
         while let Some(request) = self.remote.pop() {
+            published += usize::from(matches!(request, Remote::Publish(..)));
             self.serve_request(request);
+            if published == BURST {
+                self.deliver_letters::<false>(); // nobody is slow because another thread says much at once
+                published = 0;
+            }
             if BUDGET && self.is_over() {
                 self.done = 1;
                 return false;

@@ -200,14 +200,21 @@ fn tokio_s_tasks_ask_the_network_and_await_its_answer() {
 fn tokio_s_tasks_are_not_more_than_they_may_be() {
     let (program, address) = start("embed_tokio", &["--every", "1h"]);
     let mut client = Client::new(address);
-    let mut refused = 0;
-    for _ in 0..40 {
-        client.send(&("3600000 an hour\n".repeat(600) + "sentinel"));
-        while client.line() == "ERR too many jobs, try later" {
-            refused += 1;
-        }
+    let long = "3600000 an hour\n";
+    for _ in 0..16 {
+        client.send(&(long.repeat(600) + "0 short"));
+        assert_eq!(client.line(), "short", "so all before it are being done");
     }
-    assert!((3_000..=4_000).contains(&refused), "of 24,000 that come bit by bit as many as don't fit: {refused}");
+    client.send(&(long.repeat(500) + "0 short"));
+    let refused = "ERR too many jobs, try later";
+    // Now they wait, and so does the short one behind them, until no more may wait either.
+    let mut seen = (0..40).flat_map(|_| {
+        client.send(&(long.repeat(600) + "sentinel"));
+        let is_sentinel = |line: &String| line.starts_with("ERR \"sentinel");
+        std::iter::from_fn(|| Some(client.line())).take_while(|line| !is_sentinel(line)).collect::<Vec<_>>()
+    });
+    assert_eq!(seen.next().as_deref(), Some(refused));
+    assert!(seen.all(|line| line == refused));
     stop(program, vec![client]);
 }
 

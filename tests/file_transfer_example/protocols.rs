@@ -245,6 +245,8 @@ fn a_server_that_makes_no_sense_ends_the_attempt_and_keeps_what_came() {
         assert_eq!(download.borrow().ended, None, "{}", said.escape_ascii());
         assert!(directory.read("got.part").starts_with(b"abc") && !directory.path("got").exists());
     }
+    let (_, download, _) = fetched(b"", &[b"ERROR \x1b[2Jno such\tfile\n"]);
+    assert_eq!(download.borrow().ended, Some(Err("the server says:  [2Jno such file".to_owned())));
     for said in [&b"OK 0 1001\n"[..], b"ERROR no such file\n"] {
         let (_, download, _) = fetched(b"", &[said]);
         assert!(matches!(download.borrow().ended, Some(Err(_))), "{}", said.escape_ascii());

@@ -198,6 +198,20 @@ fn numbers_of_readings_that_no_device_can_have_reached_overflow_no_count() {
 }
 
 #[test]
+fn who_was_taken_over_is_not_heard_any_more_even_before_it_is_told() {
+    let mut field = Field::new(6);
+    let address = field.sim.address(field.dashboard, 7100);
+    let ids = [(); 2].map(|()| field.sim.event_loop(field.devices).connect(address, Once(String::new())));
+    let fleet = Rc::clone(&field.fleet);
+    let core = field.sim.event_loop(field.dashboard).core();
+    let key = ids.map(|id| fleet.welcome(core, id, "tcp", ("a", "C", 1)).expect("room").0)[0];
+    fleet.take(core, ids[1], key, 1, 30.0);
+    fleet.take(core, ids[0], key, 2, 20.0);
+    let report = field.report();
+    assert_eq!((number(&report, "readings_tcp"), number(&report, "late")), (1, 1), "{report}");
+}
+
+#[test]
 fn a_partition_silences_all_and_its_end_brings_them_back() {
     let mut field = Field::new(4);
     field.simulate(10, |plan| plan);

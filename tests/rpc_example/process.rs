@@ -58,6 +58,7 @@ fn a_call_without_a_result_exits_1_and_says_why() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string(); // and closed again
     for (arguments, why) in [
         (&[&address, "fail", "\"as asked\""][..], "error: the call failed: as asked"),
+        (&[&address, "fail", "\"\\u001b[2Jas asked\""], "error: the call failed:  [2Jas asked"),
         (&[&address, "fly"], "error: the call failed: there is no method \"fly\""),
         (&[&address, "sleep", "[3600000, 0]", "--timeout", "100ms"], "error: no reply came in time"),
         (&[&nobody, "echo"], "error: it was not sent: there is no connection, or too many calls are under way"),

@@ -278,6 +278,31 @@ fn where_connections_break_no_call_is_without_an_end_and_only_idempotent_ones_ar
 }
 
 #[test]
+fn a_call_that_is_to_be_made_again_ends_in_time_though_no_connection_comes() {
+    let mut simulation = Simulation::new(1);
+    let latency = Duration::from_millis(100)..=Duration::from_millis(100);
+    simulation.set_conditions(Conditions { latency, ..Conditions::default() });
+    let (server, client) = (simulation.add_host("server"), simulation.add_host("client"));
+    let address = simulation.address(server, 80);
+    simulation.event_loop(server).listen(address, |_| Some(Service::new(1000))).unwrap();
+    let again = Again::default();
+    let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Backoff::default() };
+    let peer = Reconnect::new(address, move |_| Caller::new(1000, &again)).backoff(backoff);
+    let peer = peer.start(simulation.event_loop(client).core());
+    simulation.run_for(Duration::from_secs(1));
+    let (sender, receiver) = channel();
+    let core = simulation.event_loop(client).core();
+    let call = call(0, core.now() + Duration::from_secs(5), &sender);
+    assert!(peer.post(core, call).is_ok());
+    simulation.run_for(Duration::from_millis(50));
+    simulation.event_loop(server).core().shutdown(Duration::ZERO);
+    simulation.run_for(Duration::from_secs(4));
+    assert_eq!(receiver.try_recv().ok(), None, "it may still be made");
+    simulation.run_for(Duration::from_secs(3));
+    assert_eq!(receiver.try_recv(), Ok((0, Err(CallError::TimedOut))));
+}
+
+#[test]
 fn calls_whose_time_is_too_short_time_out() {
     let latency = Duration::from_millis(100)..=Duration::from_millis(100);
     let results = over(Conditions { latency, ..Conditions::default() }, 1, Duration::from_millis(150));

@@ -334,6 +334,19 @@ fn handles_publish() {
 }
 
 #[test]
+fn a_burst_of_another_thread_makes_nobody_slow_who_takes_what_comes() {
+    let (mut world, log) = (World::new(), Log::default());
+    let id = open(&mut world, subscriber("spy", &log, Slow::Close { waiting: 64 }));
+    let handle = world.event_loop.handle();
+    for number in 0..1000 {
+        handle.publish("t", format!("{number}")).unwrap();
+    }
+    world.settle();
+    assert!(world.event_loop.core().is_open(id));
+    assert_eq!(world.event_loop.counters().publications_delivered, 1000);
+}
+
+#[test]
 fn subscriptions_have_a_limit_and_each_counts_once() {
     let limits = Limits { subscriptions: 3, ..Limits::default() };
     let mut harness = Harness::with_limits(Spy::new("it", &Log::default()), limits);

@@ -93,22 +93,42 @@ fn one_that_may_be_silent_for_ever_is() {
 
 #[test]
 fn a_session_whose_datagram_waits_unread_is_not_silent() {
-    let limits = Limits { datagrams_per_turn: 2, ..Limits::default() };
+    for held_up in [600, 100_000] {
+        let limits = Limits { datagrams_per_turn: 2, ..Limits::default() };
+        let (mut world, socket, log) = spies(limits, &options(10, 10, millis(500)));
+        send(&mut world, THERE, b"one");
+        send(&mut world, 7, b"one");
+        log.take();
+        // The loop was held up, and meanwhile datagrams of both came, more than fit into its next turn.
+        world.network.advance(millis(held_up));
+        for _ in 0..3 {
+            world.network.send_datagram(address(7), address(HERE), b"more");
+        }
+        world.network.send_datagram(address(THERE), address(HERE), b"late");
+        world.settle();
+        assert_eq!(log.take().last().map(String::as_str), Some("session data late"), "{held_up}");
+        assert_eq!(world.event_loop.core().socket_counters(socket).closed, 0);
+        world.advance(millis(1000));
+        assert_eq!(world.event_loop.core().socket_counters(socket).closed, 2);
+    }
+}
+
+/// Else whoever floods the socket would keep all of them for ever.
+#[test]
+fn a_session_is_not_spared_for_longer_because_others_are_read() {
+    let limits = Limits { datagrams_per_turn: 1, ..Limits::default() };
     let (mut world, socket, log) = spies(limits, &options(10, 10, millis(500)));
     send(&mut world, THERE, b"one");
     send(&mut world, 7, b"one");
-    log.take();
-    // The loop was held up, and meanwhile datagrams of both came, more than fit into its next turn.
-    world.network.advance(millis(600));
-    for _ in 0..3 {
-        world.network.send_datagram(address(7), address(HERE), b"more");
+    for _ in 0..11 {
+        for _ in 0..3 {
+            world.network.send_datagram(address(7), address(HERE), b"more");
+        }
+        world.network.advance(millis(100));
+        world.event_loop.turn(Some(Duration::ZERO)).unwrap(); // never reads all
     }
-    world.network.send_datagram(address(THERE), address(HERE), b"late");
-    world.settle();
-    assert_eq!(log.take().last().map(String::as_str), Some("session data late"));
-    assert_eq!(world.event_loop.core().socket_counters(socket).closed, 0);
-    world.advance(millis(1000));
-    assert_eq!(world.event_loop.core().socket_counters(socket).closed, 2);
+    assert_eq!(log.take().last().map(String::as_str), Some("session data more"));
+    assert_eq!(world.event_loop.core().socket_counters(socket).closed, 1, "twice its time is over");
 }
 
 #[test]

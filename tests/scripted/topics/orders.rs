@@ -103,11 +103,7 @@ fn publish(core: &mut switchboard::Core, fate: &Rc<RefCell<Fate>>, topic: &str) 
 }
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.loop_memory = 96 * KIB;
-    (limits.high_water, limits.low_water) = (8 * KIB, 2 * KIB);
-    limits.subscriptions = 2;
-    limits
+    Limits { loop_memory: 96 * KIB, high_water: 8 * KIB, low_water: 2 * KIB, subscriptions: 2, ..Limits::default() }
 }
 
 #[test]
@@ -132,7 +128,7 @@ fn whatever_happens_in_whatever_order_everything_is_counted_once() {
                 (10, Some((_, peer))) => peer.set_window(0),
                 (11, Some((_, peer))) => {
                     peer.set_window(usize::MAX);
-                    peer.received();
+                    drop(peer.take_received());
                 }
                 (12, Some((id, _))) if pick == 5 => world.event_loop.core().close(*id),
                 (13, _) => drop(world.event_loop.turn_within(millis(0)).unwrap()),
