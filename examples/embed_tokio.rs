@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example embed_tokio
-//! cargo run --example client -- 127.0.0.1:7020 "0 at once" "500 after half a second"
+//! cargo run --example client -- 127.0.0.1:7040 "0 at once" "500 after half a second"
 //! ```
 //!
 //! Each line is a job: a number of milliseconds, and a text. A task waits that long, as it would for a database, and
@@ -41,7 +41,7 @@ use common::{at, note, say, stop_by_signal};
 #[command(name = "embed_tokio")]
 struct Options {
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7020")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7040")]
     listen: SocketAddr,
     /// How often to print the figures
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]

@@ -323,8 +323,7 @@ impl<'a> Context<'a> {
     }
 
     fn can_send_datagrams(&self) -> bool {
-        self.requests == Requests::None
-            && self.link.flags.only(Flag::FINISHING | Flag::DATAGRAM) == Flag::DATAGRAM
+        self.requests == Requests::None && self.link.flags.only(Flag::FINISHING | Flag::DATAGRAM) == Flag::DATAGRAM
     }
 
     /// On a session: a datagram. Else nothing is sent any more.

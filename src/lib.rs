@@ -83,9 +83,9 @@ pub use reconnect::{Ended, Reconnect, Reconnecting, Retry};
 pub use target::{InvalidTarget, Target};
 pub use time::Time;
 pub use timer::TimerId;
-pub use watchdog::{Callback, Fault, Observer, Running, Stall, Watchdog};
 pub use topic::{Publication, Slow, TopicCounters};
 pub use udp::{Multicast, SessionOptions, UdpOptions};
+pub use watchdog::{Callback, Fault, Observer, Running, Stall, Watchdog};
 
 pub use bytes::Bytes;
 

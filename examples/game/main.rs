@@ -1,7 +1,7 @@
 //! A game server on one thread: positions over UDP sessions at 60 a second, chat over TCP, spectators over WebSocket.
 //!
 //! ```text
-//! cargo run --release --example game                               # the page: http://127.0.0.1:8082/
+//! cargo run --release --example game                               # the page: http://127.0.0.1:8084/
 //! cargo run --release --example game -- bots --players 200
 //! ```
 //!
@@ -154,6 +154,9 @@ fn play(options: &Bots) -> io::Result<()> {
         event_loop.turn(Some(next_report.saturating_since(event_loop.now())))?;
         if let Some(tally) = event_loop.tally() {
             break tally;
+        }
+        if event_loop.core().open_connections() == 0 && !event_loop.core().is_draining() {
+            return Err(io::Error::other(format!("no bot is left at {}", options.lobby)));
         }
         if event_loop.now() >= next_report {
             next_report = next_report + options.report;

@@ -27,13 +27,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address of the lobby, for players' TCP; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7200", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400", value_parser = address)]
     pub(crate) lobby: SocketAddr,
     /// Address for players' UDP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7200", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400", value_parser = address)]
     pub(crate) udp: SocketAddr,
     /// Address of the page for spectators
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8084", value_parser = address)]
     pub(crate) web: SocketAddr,
     /// Players at a time
     #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
@@ -42,7 +42,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "COUNT", default_value_t = 300)]
     pub(crate) new_per_second: u32,
     /// How often a line is printed
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
     pub(crate) report: Duration,
 }
 
@@ -52,14 +52,23 @@ pub(crate) struct Bots {
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pub(crate) players: usize,
     /// Where the lobby is
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7200", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400", value_parser = address)]
     pub(crate) lobby: SocketAddr,
     /// How often a line is printed
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
     pub(crate) report: Duration,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let mut meanings = text.to_socket_addrs().map_err(|error| error.to_string())?;
     meanings.next().ok_or_else(|| "the host has no address".to_owned())
+}
+
+/// A time that passes.
+fn period(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must not be zero".to_owned()),
+        Ok(period) => Ok(period),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -2,9 +2,9 @@
 //! same heartbeat, and a page shows each of them live and marks the silent ones. All of it on one thread.
 //!
 //! ```text
-//! cargo run --release --example iot_dashboard                                    # the page: http://127.0.0.1:8081/
+//! cargo run --release --example iot_dashboard                                    # the page: http://127.0.0.1:8083/
 //! cargo run --release --example iot_dashboard -- simulate --silent 20 --lossy 0.02
-//! printf 'HELLO kitchen °C 1\nREADING 1 21.5\n' | nc -q 3 127.0.0.1 7100         # or nc -u
+//! printf 'HELLO kitchen °C 1\nREADING 1 21.5\n' | nc -q 3 127.0.0.1 7300         # or nc -u
 //! ```
 //!
 //! A device is who it says it is: one that starts anew, on another connection or over the other transport, takes its

@@ -27,13 +27,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address for devices that speak TCP; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7300", value_parser = address)]
     pub(crate) tcp: SocketAddr,
     /// Address for devices that speak UDP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7300", value_parser = address)]
     pub(crate) udp: SocketAddr,
     /// Address of the page
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8083", value_parser = address)]
     pub(crate) web: SocketAddr,
     /// Silence after which a device is marked as silent
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -55,10 +55,10 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     pub(crate) devices: usize,
     /// Where the dashboard takes TCP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7300", value_parser = address)]
     pub(crate) tcp: SocketAddr,
     /// Where the dashboard takes UDP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7300", value_parser = address)]
     pub(crate) udp: SocketAddr,
     /// Time between two readings of a device
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]

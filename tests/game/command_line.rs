@@ -7,7 +7,7 @@ fn help_tells_the_defaults() {
     let Finished { status, stdout, .. } = Program::start("game", &["--help"]).finish();
     let help = stdout.join("\n");
     assert_eq!(status.code(), Some(0));
-    for told in ["[default: 127.0.0.1:7200]", "[default: 127.0.0.1:8082]", "[default: 512]", "bots"] {
+    for told in ["[default: 127.0.0.1:7400]", "[default: 127.0.0.1:8084]", "[default: 512]", "bots"] {
         assert!(help.contains(told), "{told}: {help}");
     }
     let Finished { status, stdout, .. } = Program::start("game", &["bots", "--help"]).finish();
@@ -22,6 +22,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["--players", "0"], "1..=65535"),
         (&["--players", "18446744073709551615"], "--players"),
         (&["bots", "--players", "many"], "many"),
+        (&["bots", "--report", "0s"], "zero"),
     ] {
         let Finished { status, stdout, stderr } = Program::start("game", arguments).finish();
         assert_eq!((status.code(), stdout), (Some(2), vec![]), "{arguments:?}");
@@ -38,6 +39,16 @@ fn a_port_in_use_is_told_in_one_line_and_exits_1() {
     assert_eq!((status.code(), stdout), (Some(1), vec![]));
     let told = format!("error: lobby cannot listen on {address}: ");
     assert!(stderr.len() == 1 && stderr[0].starts_with(&told), "{stderr:?}");
+}
+
+#[test]
+fn bots_without_a_lobby_say_so_and_exit_1() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let Finished { status, stderr, .. } =
+        Program::start("game", &["bots", "--players", "2", "--lobby", &free]).finish();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr[0].contains("could not connect"), "{stderr:?}");
+    assert_eq!(stderr.last(), Some(&format!("error: no bot is left at {free}")));
 }
 
 /// Nobody whose machine is gone without a word keeps its place and its name: the system asks for signs of life.
@@ -80,6 +91,7 @@ fn the_page_is_served_and_a_signal_drains_all() {
     for _ in 0..5 {
         assert!(bots.error_line().contains("closed by the peer"), "the bots are told that it is over");
     }
-    bots.signal(SIGTERM);
-    assert!(bots.finish().stdout.last().unwrap().starts_with("stopped: "));
+    let Finished { status, stderr, .. } = bots.finish();
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.last().unwrap().starts_with("error: no bot is left at "), "{stderr:?}");
 }

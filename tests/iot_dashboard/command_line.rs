@@ -7,7 +7,7 @@ fn help_tells_the_defaults() {
     let Finished { status, stdout, .. } = Program::start("iot_dashboard", &["--help"]).finish();
     let help = stdout.join("\n");
     assert_eq!(status.code(), Some(0));
-    for told in ["[default: 127.0.0.1:7100]", "[default: 127.0.0.1:8081]", "[default: 5s]", "simulate"] {
+    for told in ["[default: 127.0.0.1:7300]", "[default: 127.0.0.1:8083]", "[default: 5s]", "simulate"] {
         assert!(help.contains(told), "{told}: {help}");
     }
     let Finished { status, stdout, .. } = Program::start("iot_dashboard", &["simulate", "--help"]).finish();

@@ -148,7 +148,8 @@ fn who_reads_only_when_all_is_written_still_hears_why_it_was_refused() {
     assert!(sim.run_to_rest(60 * SECOND));
     let notes = log.take();
     // Not by a reset: many clients hear nothing of what came before one.
-    let wanted = ["client open", "client drain", "client data too long", "client eof", "client close: closed by the peer"];
+    let wanted =
+        ["client open", "client drain", "client data too long", "client eof", "client close: closed by the peer"];
     assert_eq!(notes, wanted);
 }
 
