@@ -78,11 +78,11 @@ impl Core {
     }
 
     /// Opens a session with one peer: a UDP socket of its own that is connected to it, so that nobody else's datagrams
-    /// come, and the system reports it if nobody is there ([`CloseReason::Io`](crate::CloseReason::Io), when it hears of
-    /// it). It opens at once, since nothing is exchanged, and closes with its socket; it counts as a connection
+    /// come, and the system reports it if nobody is there ([`CloseReason::Io`](crate::CloseReason::Io), when it hears
+    /// of it). It opens at once, since nothing is exchanged, and closes with its socket; it counts as a connection
     /// ([`Limits::connections`](crate::Limits::connections)). See
-    /// [`EventLoop::bind_sessions`](crate::EventLoop::bind_sessions) for what a session is. This one has no idle timeout:
-    /// whoever wants to know that the peer is alive asks it (a heartbeat does). A name is resolved first, as for
+    /// [`EventLoop::bind_sessions`](crate::EventLoop::bind_sessions) for what a session is. This one has no idle
+    /// timeout: whoever wants to know that the peer is alive asks it (a heartbeat does). A name is resolved first, as for
     /// [`connect`](Self::connect), and the first address taken to which there is a way. A Unix socket is no target
     /// ([`CloseReason::Connect`](crate::CloseReason::Connect), `Unsupported`).
     ///
