@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Operation, SessionCheck, check_session_conformance, fuzz_session};
-use switchboard::{Context, Failure, Inner, Input, Layer, Layered, Protocol, TimerId, protocol_fn};
+use switchboard::{Context, Failure, Input, Layered, Protocol, TimerId, protocol_fn};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
 
+use crate::cipher::Cipher;
 use crate::{assert_says, panic_of};
 
 fn feeds(payloads: &[&str]) -> Vec<Operation> {
@@ -37,29 +38,9 @@ fn the_plug_ins_pass() {
 
 #[test]
 fn a_layer_that_seals_passes_and_each_send_is_a_datagram() {
-    /// Turns each byte round, on its way in and out.
-    struct Rot;
-    impl<P: Protocol> Layer<P> for Rot {
-        const SEALS: bool = true;
-        fn on_data(
-            &mut self,
-            cx: &mut Context<'_>,
-            input: &mut Input<'_>,
-            inner: &mut Inner<P>,
-        ) -> Result<(), Failure> {
-            let plain = input.take_all();
-            plain.iter_mut().for_each(|byte| *byte = !*byte);
-            inner.feed(cx, plain)
-        }
-        fn seal(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Result<(), Failure> {
-            plain.iter_mut().for_each(|byte| *byte = !*byte);
-            cx.send(plain);
-            Ok(())
-        }
-    }
     let twice = || {
         Layered::new(
-            Rot,
+            Cipher::default(),
             protocol_fn(|cx, input| {
                 let word = input.take_all().to_vec();
                 cx.send(&word);

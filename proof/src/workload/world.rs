@@ -273,12 +273,7 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
             self.simulation.heal(host, self.server);
         }
         self.simulation.run_for(LONGEST_STALL); // or a handle's order would come behind these
-        for person in &self.people {
-            let core = self.simulation.event_loop(person.host).core();
-            for order in [Order::Resume, Order::Goodbye] {
-                let _ = core.post(person.id, Message::user(order));
-            }
-        }
+        self.say_goodbye();
         let people = &self.people;
         let over = self.simulation.run_until(LONG, |_| people.iter().all(|it| !it.record.borrow().reasons.is_empty()));
         let core = self.simulation.event_loop(self.server).core();
@@ -289,6 +284,26 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
         }
         self.simulation.run_for(LONG);
         self.judge();
+    }
+
+    /// Tells everybody that it is time to go; again those who can't have heard it, since a layer that is not open yet
+    /// keeps only so many messages.
+    fn say_goodbye(&mut self) {
+        const AGAIN: Duration = Duration::from_secs(60);
+        for round in 0..10 {
+            for person in self.people.iter().filter(|person| round == 0 || !person.record.borrow().done) {
+                let core = self.simulation.event_loop(person.host).core();
+                for order in [Order::Resume, Order::Goodbye] {
+                    let _ = core.post(person.id, Message::user(order));
+                }
+            }
+            let people = &self.people;
+            let all_know =
+                |_: &mut _| people.iter().all(|it| it.record.borrow().done || !it.record.borrow().reasons.is_empty());
+            if self.simulation.run_until(AGAIN, all_know) {
+                return;
+            }
+        }
     }
 
     pub(super) fn report(&mut self) -> Report {
