@@ -1,15 +1,12 @@
 //! Its command line, its ports and its end.
 
 use super::*;
+use crate::support::{assert_help_tells, assert_refused};
 
 #[test]
 fn the_defaults_are_told_by_help() {
-    let Finished { status, stdout, .. } = Program::start("chat", &["--help"]).finish();
-    assert_eq!(status.code(), Some(0));
-    let help = stdout.join("\n");
-    for default in ["127.0.0.1:8081", "127.0.0.1:7020", "1000", "close"] {
-        assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
-    }
+    let told = ["[default: 127.0.0.1:8081]", "[default: 127.0.0.1:7020]", "[default: 1000]", "[default: close]"];
+    assert_help_tells("chat", &[], &told);
 }
 
 #[test]
@@ -22,11 +19,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["--slow", "wait"], "drop-oldest"),
         (&["stray"], "stray"),
     ] {
-        let Finished { status, stdout, stderr } = Program::start("chat", arguments).finish();
-        assert_eq!(status.code(), Some(2), "{arguments:?}");
-        assert!(stdout.is_empty(), "{stdout:?}");
-        let stderr = stderr.join("\n");
-        assert!(stderr.starts_with("error: ") && stderr.contains(named), "{arguments:?}: {stderr}");
+        assert_refused("chat", arguments, 2, named);
     }
 }
 
@@ -36,11 +29,8 @@ fn a_port_in_use_is_told_in_one_line_and_exits_1() {
     let address = taken.local_addr().unwrap().to_string();
     for (name, flag, other) in [("web", "--listen", "--tcp"), ("line", "--tcp", "--listen")] {
         let arguments = [flag, &address, other, "127.0.0.1:0"];
-        let Finished { status, stdout, stderr } = Program::start("chat", &arguments).finish();
-        assert_eq!(status.code(), Some(1), "{name}");
-        assert!(stdout.is_empty(), "{stdout:?}");
-        assert_eq!(stderr.len(), 1, "{stderr:?}");
-        assert!(stderr[0].starts_with(&format!("error: {name} cannot listen on {address}: ")), "{stderr:?}");
+        let told = assert_refused("chat", &arguments, 1, &format!("error: {name} cannot listen on {address}: "));
+        assert_eq!(told.len(), 1, "{told:?}");
     }
 }
 

@@ -1,17 +1,13 @@
 //! Its command line, its page and its end.
 
 use super::*;
+use crate::support::{assert_help_tells, assert_refused};
 
 #[test]
 fn help_tells_the_defaults() {
-    let Finished { status, stdout, .. } = Program::start("game", &["--help"]).finish();
-    let help = stdout.join("\n");
-    assert_eq!(status.code(), Some(0));
-    for told in ["[default: 127.0.0.1:7400]", "[default: 127.0.0.1:8084]", "[default: 512]", "bots"] {
-        assert!(help.contains(told), "{told}: {help}");
-    }
-    let Finished { status, stdout, .. } = Program::start("game", &["bots", "--help"]).finish();
-    assert_eq!((status.code(), stdout.join("\n").contains("[default: 200]")), (Some(0), true));
+    let told = ["[default: 127.0.0.1:7400]", "[default: 127.0.0.1:8084]", "[default: 512]", "bots"];
+    assert_help_tells("game", &[], &told);
+    assert_help_tells("game", &["bots"], &["[default: 200]"]);
 }
 
 #[test]
@@ -24,9 +20,8 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["bots", "--players", "many"], "many"),
         (&["bots", "--report", "0s"], "zero"),
     ] {
-        let Finished { status, stdout, stderr } = Program::start("game", arguments).finish();
-        assert_eq!((status.code(), stdout), (Some(2), vec![]), "{arguments:?}");
-        assert!(stderr[0].starts_with("error: ") && stderr[0].contains(named), "{arguments:?}: {stderr:?}");
+        let told = assert_refused("game", arguments, 2, named);
+        assert!(told[0].contains(named), "{told:?}");
     }
 }
 

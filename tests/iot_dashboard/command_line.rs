@@ -1,17 +1,13 @@
 //! Its command line, its ports and its end.
 
 use super::*;
+use crate::support::{assert_help_tells, assert_refused};
 
 #[test]
 fn help_tells_the_defaults() {
-    let Finished { status, stdout, .. } = Program::start("iot_dashboard", &["--help"]).finish();
-    let help = stdout.join("\n");
-    assert_eq!(status.code(), Some(0));
-    for told in ["[default: 127.0.0.1:7300]", "[default: 127.0.0.1:8083]", "[default: 5s]", "simulate"] {
-        assert!(help.contains(told), "{told}: {help}");
-    }
-    let Finished { status, stdout, .. } = Program::start("iot_dashboard", &["simulate", "--help"]).finish();
-    assert_eq!((status.code(), stdout.join("\n").contains("--silent-from")), (Some(0), true));
+    let told = ["[default: 127.0.0.1:7300]", "[default: 127.0.0.1:8083]", "[default: 5s]", "simulate"];
+    assert_help_tells("iot_dashboard", &[], &told);
+    assert_help_tells("iot_dashboard", &["simulate"], &["--silent-from"]);
 }
 
 #[test]
@@ -24,9 +20,8 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["--silent-after", "5s", "--gone-after", "1s"], "timeout"),
         (&["simulate", "--lossy", "2"], "0 to 1"),
     ] {
-        let Finished { status, stdout, stderr } = Program::start("iot_dashboard", arguments).finish();
-        assert_eq!((status.code(), stdout), (Some(2), vec![]), "{arguments:?}");
-        assert!(stderr[0].starts_with("error: ") && stderr[0].contains(named), "{arguments:?}: {stderr:?}");
+        let told = assert_refused("iot_dashboard", arguments, 2, named);
+        assert!(told[0].contains(named), "{told:?}");
     }
 }
 

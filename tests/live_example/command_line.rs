@@ -1,15 +1,12 @@
 //! Its command line, its port and its end.
 
 use super::*;
+use crate::support::{assert_help_tells, assert_refused};
 
 #[test]
 fn the_defaults_are_told_by_help() {
-    let Finished { status, stdout, .. } = Program::start("live", &["--help"]).finish();
-    assert_eq!(status.code(), Some(0));
-    let help = stdout.join("\n");
-    for default in ["127.0.0.1:8082", "20", "60", "30"] {
-        assert!(help.contains(&format!("[default: {default}]")), "{default}: {help}");
-    }
+    let told = ["[default: 127.0.0.1:8082]", "[default: 20]", "[default: 60]", "[default: 30]"];
+    assert_help_tells("live", &[], &told);
 }
 
 #[test]
@@ -25,11 +22,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["--demo", "--behind", "none"], "--behind"),
         (&["--demo", "stray"], "stray"),
     ] {
-        let Finished { status, stdout, stderr } = Program::start("live", arguments).finish();
-        assert_eq!(status.code(), Some(2), "{arguments:?}");
-        assert!(stdout.is_empty(), "{stdout:?}");
-        let stderr = stderr.join("\n");
-        assert!(stderr.starts_with("error: ") && stderr.contains(named), "{arguments:?}: {stderr}");
+        assert_refused("live", arguments, 2, named);
     }
 }
 
@@ -37,11 +30,9 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
 fn a_port_in_use_is_told_in_one_line_and_exits_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let Finished { status, stdout, stderr } = Program::start("live", &["--demo", "--listen", &address]).finish();
-    assert_eq!(status.code(), Some(1));
-    assert!(stdout.is_empty(), "{stdout:?}");
-    assert_eq!(stderr.len(), 1, "{stderr:?}");
-    assert!(stderr[0].starts_with(&format!("error: web cannot listen on {address}: ")), "{stderr:?}");
+    let named = format!("error: web cannot listen on {address}: ");
+    let told = assert_refused("live", &["--demo", "--listen", &address], 1, &named);
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn with_a_slow_reader_on_either_side_memory_stays_at_its_limit() {
 }
 
 #[test]
-#[ignore = "long: run it with --release"]
+#[ignore = "a gibibyte each way: `.ci/run gibibyte` has it, in release, with CI_FULL=1"]
 fn a_gibibyte_with_a_slow_reader_on_either_side() {
     slow_readers(1 << 30);
 }

@@ -175,3 +175,24 @@ impl Server {
         stream
     }
 }
+
+/// `EXAMPLE … --help` tells all this.
+#[track_caller]
+pub(crate) fn assert_help_tells(example: &str, arguments: &[&str], told: &[&str]) {
+    let Finished { status, stdout, .. } = Program::start(example, &[arguments, &["--help"]].concat()).finish();
+    let help = stdout.join("\n");
+    assert_eq!(status.code(), Some(0));
+    for told in told {
+        assert!(help.contains(told), "{told}: {help}");
+    }
+}
+
+/// The example says nothing but an error, which names what is wrong, and exits with this code. Gives what it said.
+#[track_caller]
+pub(crate) fn assert_refused(example: &str, arguments: &[&str], code: i32, named: &str) -> Vec<String> {
+    let Finished { status, stdout, stderr } = Program::start(example, arguments).finish();
+    assert_eq!((status.code(), stdout), (Some(code), vec![]), "{arguments:?}");
+    let said = stderr.join("\n");
+    assert!(said.starts_with("error: ") && said.contains(named), "{arguments:?}: {said}");
+    stderr
+}

@@ -352,5 +352,5 @@ fn terms(settings: &Settings, wire: &mut impl Wire) -> Terms {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
+#[path = "session_tests/mod.rs"]
 mod tests;
