@@ -17,6 +17,7 @@ use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
+use crate::spare::discard;
 use crate::tail::Tail;
 use crate::timer::LOOP_DEPTH;
 use crate::trace;
@@ -25,6 +26,7 @@ use crate::{Callback, CloseReason, Context, Core, Failure, Input, LimitExceeded,
 mod broken;
 mod connecting;
 mod ending;
+mod lent;
 mod reading;
 mod watching;
 mod writing;
@@ -63,9 +65,11 @@ struct Backlog {
 /// The loop's buffers, lent to whichever connection has its turn.
 pub(crate) struct Workshop {
     pub(crate) read_buffer: Box<[u8]>,
+    /// How much of it one visit may fill in this turn.
+    pub(crate) visit: usize,
     pub(crate) out: Outbox,
     /// As [`Driver::SHORT_MEANS_DRAINED`](crate::driver::Driver::SHORT_MEANS_DRAINED).
-    pub(crate) short_means_drained: bool,
+    short_means_drained: bool,
 }
 
 impl Workshop {
@@ -73,7 +77,31 @@ impl Workshop {
         /// What a visit's output may be longer than its input before the buffer grows: headers.
         const MARGIN: usize = 1024;
         let read_buffer = vec![0; read_budget].into_boxed_slice();
-        Self { read_buffer, out: Outbox::with_capacity(read_budget + MARGIN), short_means_drained }
+        let out = Outbox::for_visits(read_budget + MARGIN);
+        Self { read_buffer, visit: read_budget, out, short_means_drained }
+    }
+
+    /// Gives back to the system what large messages have touched of the buffers: what nobody writes to takes no memory.
+    #[cold]
+    pub(crate) fn give_back(&mut self) {
+        let length = self.read_buffer.len();
+        discard(std::mem::take(&mut self.read_buffer).into_vec());
+        self.read_buffer = vec![0; length].into_boxed_slice();
+        self.out.give_back();
+    }
+
+    /// In this turn so many have something to do. Who sends as fast as it can is read at length only where that delays few:
+    /// 256 KiB may be ten thousand messages, whose answers take longer than those of sixty others. So may one write of a
+    /// mebibyte: gives the bytes that one may have.
+    #[inline]
+    pub(crate) fn share(&mut self, ready: usize) -> usize {
+        /// Enough for what is read to outweigh the system call.
+        const LEAST: usize = 64 * 1024;
+        /// A large message and its header.
+        const BURST: usize = 257 * 1024;
+        let budget = self.read_buffer.len();
+        self.visit = if ready < 2 { budget } else { (budget / ready).max(LEAST).min(budget) };
+        if ready < 2 { usize::MAX } else { BURST }
     }
 }
 
@@ -189,11 +217,11 @@ impl<S: Stream> Connection<S> {
     /// Puts this connection on the next round if letters wait for it that it can take.
     fn expect_mail(&mut self, core: &mut Core) {
         let id = self.link.id;
-        if let Some(slot) = core.registry.get_mut(id)
-            && !slot.mailbox.is_empty()
+        if let Some(desk) = core.registry.desk(id)
+            && !desk.mailbox.is_empty()
             && !self.link.flags.contains(Flag::SLOW)
         {
-            core.post_office.visit(&mut slot.mailbox, id);
+            core.post_office.visit(&mut desk.mailbox, id);
         }
     }
 
@@ -207,6 +235,12 @@ impl<S: Stream> Connection<S> {
 
     /// A re-offer, a drain, a read: what of it is due.
     fn serve(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if self.link.flags.contains(Flag::WRITE_MORE) {
+            let status = self.on_writable(core, shop);
+            if status != Status::Alive {
+                return status;
+            }
+        }
         if self.may_reoffer() {
             let status = self.settle(core, shop, Outcome::GoOn, true);
             if status != Status::Alive {
@@ -253,9 +287,10 @@ impl<S: Stream> Connection<S> {
         let mut cx = Context {
             core,
             link: &mut self.link,
-            stream: &self.stream,
+            stream: &mut self.stream,
             out,
             outside,
+            offered: 0,
             requests: Requests::None,
             depth: 0,
         };
@@ -290,6 +325,7 @@ impl<S: Stream> Connection<S> {
     /// input.
     #[cold]
     fn settle(&mut self, core: &mut Core, shop: &mut Workshop, mut outcome: Outcome, mut answers: bool) -> Status {
+        self.link.flags.remove(Flag::ASKED);
         let mut switches = 0;
         let mut offered = false;
         let mut unread = self.tail_len();
@@ -310,6 +346,7 @@ impl<S: Stream> Connection<S> {
             }
         }
         core.switch = None;
+        shop.out.gone = 0;
         if let Outcome::Abort = outcome {
             let corked = shop.out.len();
             core.counters[self.link.counters as usize].bytes_unsent += corked as u64;
@@ -339,10 +376,9 @@ impl<S: Stream> Connection<S> {
         let Some(mut old) = self.protocol.take() else { return Outcome::GoOn };
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
         core.unsubscribe_from_depth(self.link.id, 0);
-        self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::EOF_TOLD);
+        self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::EOF_TOLD | Flag::LENDING);
         self.link.flags.insert(Flag::REOFFER);
-        let held = std::mem::take(&mut self.link.held_by_protocol);
-        core.held -= held;
+        core.release_held(self.link.id, 0);
         self.protocol = Some(match to {
             SwitchTo::Replace(new) => {
                 Self::tell_protocol(&mut *old, core, &self.link, &CloseReason::Switched);
@@ -396,7 +432,10 @@ impl<S: Stream> Connection<S> {
             return Outcome::GoOn;
         };
         let mut input = Input::new(tail.bytes_mut());
-        let outcome = self.call(core, out, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut input));
+        let outcome = self.call(core, out, Callback::Data, |protocol, cx| {
+            cx.offered = input.len();
+            protocol.on_data(cx, &mut input)
+        });
         let (left, awaited) = (input.len(), input.awaited());
         self.keep_tail(core, tail, left, awaited, outcome)
     }

@@ -1,5 +1,6 @@
 //! What a protocol's callback can ask for.
 
+use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -12,17 +13,26 @@ use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
 use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Slow, Time, TimerId};
 
+/// From this many bytes on a piece that is likely the last of its visit is written from where it lies.
+const LARGE: usize = 8 * 1024;
+
+/// From this many bytes on a write more costs less than a copy.
+const VERY_LARGE: usize = 64 * 1024;
+
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
 /// What is sent is corked: it leaves in one write when the callback has returned, however many
-/// pieces it was sent in. The other effects happen then, too.
+/// pieces it was sent in. (A [large piece](Self::send) takes what came before it along at once.) The other effects happen
+/// when the callback has returned, too.
 pub struct Context<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) link: &'a mut Link,
-    pub(crate) stream: &'a dyn Stream,
+    pub(crate) stream: &'a mut dyn Stream,
     pub(crate) out: &'a mut Outbox,
     /// Output waiting further out, in layers around this one and in the connection.
     pub(crate) outside: usize,
+    /// Bytes of input that this callback was offered.
+    pub(crate) offered: usize,
     pub(crate) requests: Requests,
     pub(crate) depth: u8,
 }
@@ -44,8 +54,10 @@ impl<'a> Context<'a> {
         ConnectionId(self.link.id)
     }
 
-    /// Sends bytes to the peer. They are copied; use [`send_shared`](Self::send_shared) for a large
-    /// payload that many peers get.
+    /// Sends bytes to the peer. They are copied, but for large pieces: one of 64 KiB or more, or one of 8 KiB or more that is
+    /// the first of its callback or answers all of its input, is offered to the system at once, behind what was sent before, and
+    /// only what the system does not take is copied. Use [`send_shared`](Self::send_shared) for a large payload that many
+    /// peers get.
     ///
     /// After `finish`, `close` or `abort` nothing is sent; the bytes count as
     /// [`bytes_unsent`](crate::Counters::bytes_unsent).
@@ -53,7 +65,7 @@ impl<'a> Context<'a> {
     /// On a session each call is one datagram, an empty one included.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) {
-        if self.can_send() {
+        if self.can_send() && bytes.len() < LARGE {
             self.out.push(bytes);
         } else {
             self.send_otherwise(bytes);
@@ -174,6 +186,15 @@ impl<'a> Context<'a> {
         self.link.flags.intersects(Flag::PAUSED | Flag::HELD)
     }
 
+    /// From the next read on, asks the protocol for a [`read_buffer`](Protocol::read_buffer) of its own to read into, until that
+    /// is empty. For who has a part of a large message and waits for the rest. Inside a layer and on a session it
+    /// does nothing: what is read comes to `on_data`.
+    pub fn lend_read_buffer(&mut self) {
+        if self.depth == 0 && !self.is_datagram() {
+            self.link.flags.insert(Flag::LENDING);
+        }
+    }
+
     /// When bytes last arrived from the peer (at first, when the connection was established): they
     /// prove life, also where no `on_data` followed because a protocol [waits](crate::Input::wait_for) for more.
     #[must_use]
@@ -271,6 +292,7 @@ impl<'a> Context<'a> {
     /// drains. Nothing sent or unread is lost. An `Err`, `close` or `abort` of the same callback wins
     /// over the switch.
     pub fn switch_to(&mut self, protocol: impl Protocol) {
+        self.link.flags.insert(Flag::ASKED);
         self.core.switch = Some((self.depth, SwitchTo::Replace(protocol.boxed())));
     }
 
@@ -278,6 +300,7 @@ impl<'a> Context<'a> {
     /// [`switch_to`](Self::switch_to), but without an `on_close`: the protocol lives on where `wrap`
     /// puts it, and is opened again by what is around it now.
     pub fn switch_with(&mut self, wrap: impl FnOnce(Box<dyn Protocol>) -> Box<dyn Protocol> + 'static) {
+        self.link.flags.insert(Flag::ASKED);
         self.core.switch = Some((self.depth, SwitchTo::Wrap(Box::new(wrap))));
     }
 
@@ -290,8 +313,7 @@ impl<'a> Context<'a> {
     /// If all connections together would hold more than the loop may; the declaration stands all the
     /// same, so give the memory back and fail (`?`), or declare less.
     pub fn hold(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
-        let before = std::mem::replace(&mut self.link.held_by_protocol, bytes);
-        self.core.charge(before, bytes)
+        self.core.hold(self.link.id, self.depth, bytes)
     }
 
     /// Counts messages that were handed to this protocol and that it has to drop, as
@@ -313,6 +335,7 @@ impl<'a> Context<'a> {
     }
 
     fn request(&mut self, request: Requests) {
+        self.link.flags.insert(Flag::ASKED);
         self.requests = self.requests.max(request);
     }
 
@@ -326,14 +349,62 @@ impl<'a> Context<'a> {
         self.requests == Requests::None && self.link.flags.only(Flag::FINISHING | Flag::DATAGRAM) == Flag::DATAGRAM
     }
 
-    /// On a session: a datagram. Else nothing is sent any more.
+    /// A large piece; on a session, a datagram. Else nothing is sent any more.
     #[cold]
     #[inline(never)]
     fn send_otherwise(&mut self, bytes: &[u8]) {
-        if self.can_send_datagrams() {
+        if self.can_send() {
+            let written = self.write_now(bytes);
+            self.out.push(&bytes[written..]);
+        } else if self.can_send_datagrams() {
             self.out.push_datagram(bytes);
         } else {
             self.count_unsent(bytes.len());
+        }
+    }
+
+    /// Offers the system what is corked and, behind it, `bytes` where they lie; says how many of those it took. Nothing is
+    /// tried where output waits already, here or in the connection, by a protocol whose output a layer seals, and when this
+    /// visit has written more than the high-water mark: who sends for as long as there is room would never return.
+    fn write_now(&mut self, bytes: &[u8]) -> usize {
+        let waits = self.link.flags.intersects(Flag::WRITE_FULL | Flag::WRITE_MORE);
+        let waits = waits || self.outside > 0 || !self.out.is_for_visits();
+        let corked = self.out.len();
+        // Answers that are short of the input have others to follow (their headers may be shorter). Written one by one, four
+        // messages of 16 KiB cost 1.4 times what they cost together.
+        let more = self.out.gone > 0 || corked + bytes.len() < self.offered - self.offered / 8;
+        if waits || (more && bytes.len() < VERY_LARGE) || self.out.gone > self.core.limits.high_water {
+            return 0;
+        }
+        let offered = &bytes[..bytes.len().min(self.core.burst)];
+        let result = match corked {
+            0 => self.stream.write(offered).map(|written| (written, offered.len())),
+            _ => self.out.write_with(self.stream, offered, usize::MAX),
+        };
+        match result {
+            Ok((0, _)) => 0, // an error, which shows again
+            Ok((written, asked)) => {
+                self.core.counters[self.link.counters as usize].bytes_out += written as u64;
+                self.link.last_write = self.core.now;
+                if written < asked {
+                    self.link.flags.insert(Flag::WRITE_FULL | Flag::ASKED);
+                } else if offered.len() < bytes.len() {
+                    self.link.flags.insert(Flag::WRITE_MORE | Flag::ASKED);
+                }
+                if corked > 0 {
+                    self.out.advance(written.min(corked));
+                }
+                self.out.gone += written;
+                written.saturating_sub(corked)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.out.failed = Some(error);
+                }
+                self.link.flags.insert(Flag::WRITE_FULL | Flag::ASKED);
+                0
+            }
         }
     }
 

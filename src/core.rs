@@ -1,5 +1,6 @@
 //! What all protocols of a loop share, as they see it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -10,6 +11,7 @@ use crate::link::Link;
 use crate::message::{Body, Mailbox, PostOffice};
 use crate::reconnect::{self, Reconnects};
 use crate::registry::Registry;
+use crate::spare::Spare;
 use crate::target::Destination;
 use crate::timer::Timers;
 use crate::topic::Topics;
@@ -40,8 +42,14 @@ pub struct Core {
     pub(crate) ready: Vec<EndpointId>,
     /// The protocol switch that the running callback asked for, with the depth of who asked.
     pub(crate) switch: Option<(u8, SwitchTo)>,
+    /// Bytes that one write may have in this turn.
+    pub(crate) burst: usize,
     /// Bytes held by all connections together.
     pub(crate) held: usize,
+    /// How much of that protocols have declared, by who they are.
+    holdings: BTreeMap<(EndpointId, u8), usize>,
+    /// Large buffers that nobody needs just now.
+    pub(crate) spare: Spare,
     /// Connections that exist or are being established.
     pub(crate) connections: usize,
     /// Sessions on bound UDP sockets.
@@ -109,7 +117,10 @@ impl Core {
             commands: Vec::new(),
             ready: Vec::new(),
             switch: None,
+            burst: usize::MAX,
             held: 0,
+            holdings: BTreeMap::new(),
+            spare: Spare::default(),
             connections: 0,
             sessions: 0,
             draining: false,
@@ -194,9 +205,9 @@ impl Core {
     /// and if it is a listener or a socket of sessions, which take none.
     pub fn post(&mut self, to: impl Into<EndpointId>, message: impl Into<Message>) -> Result<(), Message> {
         let (to, message) = (to.into(), message.into());
-        match self.registry.get_mut(to) {
-            Some(slot) if slot.mailbox.posts() < self.limits.mailbox.min(Mailbox::MOST) => {
-                self.post_office.push(&mut slot.mailbox, to, Body::Message(message));
+        match self.registry.make_desk(to) {
+            Some(desk) if desk.mailbox.posts() < self.limits.mailbox.min(Mailbox::MOST) => {
+                self.post_office.push(&mut desk.mailbox, to, Body::Message(message));
                 Ok(())
             }
             _ => Err(message),
@@ -293,6 +304,7 @@ impl Core {
         self.post_office.shrink();
         self.topics.shrink();
         self.ready.shrink_to_fit();
+        self.spare = Spare::default();
     }
 
     /// Closes an id: it names nothing any more. Its subscriptions end; what waited in its mailbox is counted and dropped.
@@ -301,6 +313,22 @@ impl Core {
         let mut mailbox = self.registry.retire(link.id);
         while self.post_office.pop_any(&mut mailbox).is_some() {
             self.counters[link.counters as usize].messages_undelivered += 1;
+        }
+    }
+
+    /// What a protocol declares to hold, at its depth in the layers of `id`. Kept apart from the connection: few hold
+    /// anything, most of them only for a while.
+    pub(crate) fn hold(&mut self, id: EndpointId, depth: u8, bytes: usize) -> Result<(), LimitExceeded> {
+        let key = (id, depth);
+        let before = if bytes == 0 { self.holdings.remove(&key) } else { self.holdings.insert(key, bytes) };
+        self.charge(before.unwrap_or(0), bytes)
+    }
+
+    /// Nothing is held any more by the protocol at this depth, and those inside it.
+    pub(crate) fn release_held(&mut self, id: EndpointId, depth: u8) {
+        while let Some((&key, &bytes)) = self.holdings.range((id, depth)..=(id, u8::MAX)).next() {
+            self.holdings.remove(&key);
+            self.held -= bytes;
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::context::Requests;
-use crate::driver::Socket;
+use crate::driver::{Outgoing, Received, Socket};
 use crate::link::Link;
 use crate::{CloseReason, Core, Failure, LimitExceeded, Message, Slow, SocketId, TimerId};
 
@@ -105,14 +105,53 @@ pub struct Datagram<'a> {
     /// ([`UdpOptions::local_addresses`](crate::UdpOptions::local_addresses)): of multicast and broadcast over IPv4 the
     /// interface's, of multicast over IPv6 none. To answer from there: [`DatagramContext::send_from`].
     pub local: Option<IpAddr>,
+    /// How the network marked it, if that was asked for ([`UdpOptions::receive_ecn`](crate::UdpOptions::receive_ecn)).
+    pub ecn: Option<Ecn>,
     /// What it carries, 0 to 65,507 bytes; may be changed in place.
     pub payload: &'a mut [u8],
 }
 
 impl<'a> Datagram<'a> {
-    pub(crate) fn new(source: SocketAddr, local: Option<IpAddr>, payload: &'a mut [u8]) -> Self {
-        Self { source, local, payload }
+    #[inline]
+    pub(crate) fn new((&Received { source, local, ecn, .. }, payload): (&Received, &'a mut [u8])) -> Self {
+        Self { source, local, ecn, payload }
     }
+}
+
+/// What a packet says of congestion on its way (RFC 3168 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ecn {
+    /// Not-ECT: its sender does not know of congestion notification, so that routers drop it instead.
+    #[default]
+    NotEct = 0b00,
+    /// ECT(1): as ECT(0); of late for low latency (RFC 9331).
+    Ect1 = 0b01,
+    /// ECT(0): its sender slows down when it hears of marks.
+    Ect0 = 0b10,
+    /// CE: a router on the way is congested.
+    Ce = 0b11,
+}
+
+impl Ecn {
+    /// The two low bits of the octet that IPv4 calls type of service and IPv6 traffic class.
+    #[must_use]
+    pub const fn from_class(class: u8) -> Self {
+        match class & 0b11 {
+            0b00 => Self::NotEct,
+            0b01 => Self::Ect1,
+            0b10 => Self::Ect0,
+            _ => Self::Ce,
+        }
+    }
+}
+
+/// How to send one datagram, where that is not as the others of its socket: [`DatagramContext::send_with`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// The local address that it is to come from: see [`DatagramContext::send_from`].
+    pub source: Option<IpAddr>,
+    /// What it is marked with. Linux and Android; elsewhere it leaves as the others.
+    pub ecn: Option<Ecn>,
 }
 
 /// A callback's way to its UDP socket and, by deref, to the loop's [`Core`].
@@ -132,18 +171,25 @@ impl DatagramContext<'_> {
         self.id
     }
 
-    /// Sends one datagram when the callback has returned. If the system has no room it waits, within
-    /// [`Limits::datagram_queue`](crate::Limits::datagram_queue), else it is dropped and counted; so is one that the
-    /// system refuses (longer than 65,507 bytes, no route).
+    /// Sends one datagram when the callback has returned; what datagrams that arrived together are answered with leaves
+    /// together, in order, when all of them were handed over (or there is much of it). If the system has no room it
+    /// waits, within [`Limits::datagram_queue`](crate::Limits::datagram_queue), else it is dropped and counted; so is one
+    /// that the system refuses (longer than 65,507 bytes, no route).
+    #[inline]
     pub fn send_to(&mut self, target: SocketAddr, payload: &[u8]) {
-        self.out.push(target, None, payload);
+        self.out.push(target, SendOptions::default(), payload);
     }
 
     /// As [`send_to`](Self::send_to), from a local address of one's own choice: on a socket that is bound to a wildcard
     /// address, the one that the peer spoke to ([`Datagram::local`]). Linux and Android; elsewhere it is dropped and
     /// counted, as it is where the address is none of this machine's.
     pub fn send_from(&mut self, source: IpAddr, target: SocketAddr, payload: &[u8]) {
-        self.out.push(target, Some(source), payload);
+        self.send_with(target, SendOptions { source: Some(source), ecn: None }, payload);
+    }
+
+    /// As [`send_to`](Self::send_to), with options of its own.
+    pub fn send_with(&mut self, target: SocketAddr, options: SendOptions, payload: &[u8]) {
+        self.out.push(target, options, payload);
     }
 
     /// Closes the socket when what was sent has left. No callback but `on_close` follows.
@@ -193,8 +239,7 @@ impl DatagramContext<'_> {
     ///
     /// If the loop would hold more than it may.
     pub fn hold(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
-        let before = std::mem::replace(&mut self.link.held_by_protocol, bytes);
-        self.core.charge(before, bytes)
+        self.core.hold(self.link.id, 0, bytes)
     }
 
     /// The address the socket is bound to; `None` if the system can't say.
@@ -229,15 +274,21 @@ pub(crate) struct Datagrams {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Envelope {
     pub(crate) target: SocketAddr,
+    pub(crate) len: usize,
     /// The local address it is sent from, if that is not the system's choice.
     pub(crate) source: Option<IpAddr>,
-    pub(crate) len: usize,
+    pub(crate) ecn: Option<Ecn>,
 }
 
 impl Datagrams {
-    pub(crate) fn push(&mut self, target: SocketAddr, source: Option<IpAddr>, payload: &[u8]) {
+    /// From so many on, or so many bytes, they leave before more are made.
+    const MANY: usize = 64;
+    const MUCH: usize = 128 << 10;
+
+    #[inline]
+    pub(crate) fn push(&mut self, target: SocketAddr, SendOptions { source, ecn }: SendOptions, payload: &[u8]) {
         self.payloads.extend_from_slice(payload);
-        self.envelopes.push(Envelope { target, source, len: payload.len() });
+        self.envelopes.push(Envelope { target, len: payload.len(), source, ecn });
     }
 
     /// What a datagram of `len` bytes takes while it waits: an empty one is not free.
@@ -250,20 +301,23 @@ impl Datagrams {
         self.payloads.len() + self.envelopes.len() * Self::cost(0)
     }
 
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         self.envelopes.len()
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.envelopes.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Envelope, &[u8])> {
-        self.envelopes.iter().scan(0, |start, &envelope| {
-            let payload = &self.payloads[*start..*start + envelope.len];
-            *start += envelope.len;
-            Some((envelope, payload))
-        })
+    #[inline]
+    pub(crate) fn is_much(&self) -> bool {
+        self.envelopes.len() >= Self::MANY || self.payloads.len() >= Self::MUCH
+    }
+
+    pub(crate) fn iter(&self) -> Outgoing<'_> {
+        Outgoing::new(&self.envelopes, &self.payloads)
     }
 
     /// Forgets the first `count`.
@@ -272,8 +326,20 @@ impl Datagrams {
         self.payloads.drain(..bytes);
     }
 
+    /// Takes back all but the first `count`. Says how many bytes those would have taken.
+    pub(crate) fn take_back(&mut self, count: usize) -> usize {
+        let before = self.len();
+        let bytes: usize = self.envelopes.drain(count..).map(|envelope| envelope.len).sum();
+        self.payloads.truncate(self.payloads.len() - bytes);
+        before - self.len()
+    }
+
+    /// Empties it. What much took is given back.
     pub(crate) fn clear(&mut self) {
         self.payloads.clear();
         self.envelopes.clear();
+        if self.payloads.capacity() > 2 * Self::MUCH {
+            self.payloads = Vec::new();
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! system's sockets, [`testkit::MemoryDriver`](crate::testkit::MemoryDriver) a network in memory with
 //! a clock of its own.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
@@ -13,11 +13,13 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use crate::UnixListenOptions;
-use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
+use crate::{ConnectOptions, Ecn, EndpointId, ListenOptions, Time, UdpOptions};
 
+mod batch;
 mod mio;
 
-pub use self::mio::{MioDriver, MioListener, MioSocket, MioStream};
+pub use self::batch::{Batch, Outgoing, Transmit};
+pub use self::mio::{MioDriver, MioEvents, MioListener, MioSocket, MioStream};
 
 /// What is ready, as a driver's poll reports it.
 ///
@@ -67,18 +69,23 @@ pub trait Driver: 'static {
     type Listener;
     /// A UDP socket.
     type Socket: Socket;
+    /// What a poll has found, in the form in which the system tells it: at first empty.
+    type Events: Default;
 
     /// Whether a read or write of fewer bytes than asked for proves that readiness has ended, as
     /// epoll(7) promises. If not, the loop goes on until `WouldBlock`.
     const SHORT_MEANS_DRAINED: bool;
 
-    /// Appends what has become ready to `ready`, waiting for at most `timeout` (`None`: until
+    /// Replaces `events` by what has become ready, waiting for at most `timeout` (`None`: until
     /// something is ready or a [`Wake`] says so). May return early with nothing.
     ///
     /// # Errors
     ///
     /// Those after which the loop cannot go on; an interrupted system call is none.
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Self::Events) -> io::Result<()>;
+
+    /// What is ready by a poll's `events`, in order. A key that was never given may be among it, and names nothing.
+    fn ready(events: &Self::Events) -> impl Iterator<Item = Ready>;
 
     /// Whether the last [`poll`](Self::poll) may have left out something that is ready, so that the next should not
     /// wait, nor need anything announce it to a loop that this one is part of.
@@ -157,8 +164,11 @@ pub trait Driver: 'static {
     fn connect_unix(&mut self, key: u64, path: &Path, options: &ConnectOptions) -> io::Result<Self::Stream>;
 
     /// Begins to look up a host's addresses, without blocking. When there is an answer, `key` is
-    /// reported, and [`resolved`](Self::resolved) has it.
+    /// reported by a poll or by [`answered`](Self::answered), and [`resolved`](Self::resolved) has it.
     fn resolve(&mut self, key: u64, host: &str, port: u16);
+
+    /// After a poll: appends who has an answer to its lookup, each once, unless the poll reports that itself.
+    fn answered(&mut self, _answered: &mut Vec<EndpointId>) {}
 
     /// Takes the answer to the lookup for `key`, if it is there: the addresses with their port, those
     /// first that should be tried first (RFC 6724), or why there are none.
@@ -208,6 +218,13 @@ pub trait Stream {
     ///
     /// `WouldBlock` if nothing is there; anything else ends the connection.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads into `buffers`, one filled before the next; else as [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
 
     /// Writes the beginning of `bytes`, and says how much of it.
     ///
@@ -270,6 +287,28 @@ pub trait Socket {
     /// [`recv_from`](Self::recv_from). `Unsupported` if there is no way to choose the source.
     fn send_to(&mut self, payload: &[u8], target: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
+    /// Receives datagrams until the batch has no free slot. By default one by one; for systems that can do it at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv_from`](Self::recv_from), of what came behind those that the batch holds then; `WouldBlock` if
+    /// nothing is left.
+    fn recv_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
+        batch.fill(self)
+    }
+
+    /// Sends the first of the datagrams (there is one), or more; says how many. By default the first, as
+    /// [`send_to`](Self::send_to) does, without its [mark](Transmit::ecn); for systems that can send several at once.
+    ///
+    /// # Errors
+    ///
+    /// As for `send_to`, of the first one. Where it is a later one that can't be sent, those before it are sent, and the
+    /// next call says why.
+    fn send_batch(&mut self, mut datagrams: Outgoing<'_>) -> io::Result<usize> {
+        let Some(Transmit { payload, target, source, .. }) = datagrams.next() else { return Ok(0) };
+        self.send_to(payload, target, source).map(|()| 1)
+    }
+
     /// The address it is bound to.
     ///
     /// # Errors
@@ -288,4 +327,6 @@ pub struct Received {
     /// The local address that it came to, where that was asked for ([`UdpOptions::local_addresses`]) and is one that
     /// can be answered from.
     pub local: Option<IpAddr>,
+    /// How the network marked it, where that was asked for ([`UdpOptions::receive_ecn`]).
+    pub ecn: Option<Ecn>,
 }

@@ -27,6 +27,10 @@ impl EndpointId {
         Self { index, generation }
     }
 
+    pub(crate) const fn index32(self) -> u32 {
+        self.index
+    }
+
     pub(crate) const fn index(self) -> usize {
         self.index as usize
     }

@@ -6,7 +6,11 @@ use crate::timer::NONE;
 use crate::{EndpointId, Time};
 
 /// The state of a connection or socket that is not its transport and not its protocol.
-#[derive(Debug)]
+///
+/// Packed to 36 bytes: its alignment would round it up to 40, and a connection around it from 72 to 80. (To the processor
+/// it is the same; and no reference to a field can be made that needs more than 4.)
+#[derive(Clone, Copy, Debug)]
+#[repr(packed(4))]
 pub(crate) struct Link {
     pub(crate) id: EndpointId,
     /// The head of its list of timers.
@@ -14,8 +18,6 @@ pub(crate) struct Link {
     /// The index of the counters it adds to: its listener's, or the outgoing connections'.
     pub(crate) counters: u32,
     pub(crate) flags: Flag,
-    /// What the protocol declared by `hold`; while one inside layers is called, what that one did.
-    pub(crate) held_by_protocol: usize,
     /// When the system last gave bytes, and last took some; at first, when the connection was made.
     pub(crate) last_read: Time,
     pub(crate) last_write: Time,
@@ -24,7 +26,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(id: EndpointId, counters: u32, now: Time) -> Self {
         let (last_read, last_write) = (now, now);
-        Self { id, timers: NONE, counters, flags: Flag::NONE, held_by_protocol: 0, last_read, last_write }
+        Self { id, timers: NONE, counters, flags: Flag::NONE, last_read, last_write }
     }
 }
 
@@ -57,8 +59,8 @@ impl Flag {
     pub(crate) const FINISHING: Self = Self(1 << 8);
     /// A session: input and output are datagrams.
     pub(crate) const DATAGRAM: Self = Self(1 << 9);
-    /// The peer half-closed before this side did.
-    pub(crate) const PEER_FIRST: Self = Self(1 << 10);
+    /// The protocol may lend a buffer that is read into.
+    pub(crate) const LENDING: Self = Self(1 << 10);
     /// On the ready list.
     pub(crate) const QUEUED: Self = Self(1 << 11);
     /// Still being established.
@@ -79,6 +81,31 @@ impl Flag {
     pub(crate) const WRITE_SHUT: Self = Self(1 << 19);
     /// The empty input that is offered is a datagram, not an offer to somebody further in.
     pub(crate) const EMPTY_DATAGRAM: Self = Self(1 << 20);
+    /// The peer half-closed before this side did.
+    pub(crate) const PEER_FIRST: Self = Self(1 << 21);
+    /// A callback asked for more than output, or the system refused some of it: there is something to settle.
+    pub(crate) const ASKED: Self = Self(1 << 22);
+    /// The system takes no more output in this visit: it refused some already, or the connection is broken.
+    pub(crate) const WRITE_FULL: Self = Self(1 << 23);
+    /// The system may take more output than one visit writes: the rest has its turn from the ready list.
+    pub(crate) const WRITE_MORE: Self = Self(1 << 24);
+
+    /// What keeps a connection from being read without further ado.
+    pub(crate) const NOT_AT_REST: Self = Self(
+        Self::PAUSED.0
+            | Self::HELD.0
+            | Self::REOFFER.0
+            | Self::DRAIN_OWED.0
+            | Self::READABLE.0
+            | Self::READ_CLOSED.0
+            | Self::EOF.0
+            | Self::LENDING.0
+            | Self::QUEUED.0
+            | Self::CONNECTING.0
+            | Self::CLOSING.0
+            | Self::LINGERING.0
+            | Self::WATCHED.0,
+    );
 
     #[inline]
     pub(crate) fn contains(self, other: Self) -> bool {

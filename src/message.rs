@@ -76,8 +76,6 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, posts: 0, on_round: false };
-    /// Takes no letters: always full.
-    pub(crate) const CLOSED: Self = Self { first: NONE, last: NONE, posts: u32::MAX, on_round: false };
     /// No limit is above this.
     pub(crate) const MOST: usize = u32::MAX as usize;
 
@@ -88,6 +86,21 @@ impl Mailbox {
 
     pub(crate) fn is_empty(self) -> bool {
         self.first == NONE
+    }
+
+    /// It is empty, and nobody is on the way to it.
+    pub(crate) fn is_idle(self) -> bool {
+        self.is_empty() && !self.on_round
+    }
+
+    /// Stands in a place that is vacant, with the next one that is.
+    pub(crate) fn vacant(next: u32) -> Self {
+        Self { first: next, ..Self::EMPTY }
+    }
+
+    /// Of one that stands in a vacant place, the next.
+    pub(crate) fn next_vacant(self) -> u32 {
+        self.first
     }
 }
 

@@ -69,6 +69,89 @@ pub trait Protocol: Any {
     /// As for [`on_open`](Self::on_open).
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure>;
 
+    /// Lends the loop the memory that bytes are to be read into, behind what this protocol has of a large message: asked for
+    /// before each read from [`lend_read_buffer`](Context::lend_read_buffer) on, until it is empty. An empty one asks for
+    /// [`on_data`](Self::on_data) again.
+    ///
+    /// It must not be longer than what is still wanted there: the bytes after it come to `on_data`. How long it is depends
+    /// best on what has arrived, not on what a peer has declared, and is to be [declared](Context::hold) beforehand;
+    /// [`Core::take_spare`](crate::Core::take_spare) has memory that was used before.
+    ///
+    /// What is gained: a message longer than a read is neither copied out of the loop's buffer nor looked at again. What
+    /// is read comes to `on_data` all the same inside a [layer](crate::Layer), on a session, and where bytes were left
+    /// unconsumed; so both ways must lead to the same.
+    ///
+    /// ```
+    /// use switchboard::{Context, Failure, Input, Protocol, testkit::Harness};
+    ///
+    /// /// Takes blobs of 100,000 bytes, and answers each with a dot.
+    /// #[derive(Default)]
+    /// struct Blobs {
+    ///     blob: Vec<u8>,
+    ///     filled: usize,
+    /// }
+    ///
+    /// impl Blobs {
+    ///     const LENGTH: usize = 100_000;
+    ///
+    ///     /// So many bytes more have arrived: the blob is complete, or there is room for as many again.
+    ///     fn go_on(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+    ///         self.filled += count;
+    ///         if self.filled == Self::LENGTH {
+    ///             cx.send(b".");
+    ///             *self = Self::default();
+    ///         }
+    ///         if self.filled == self.blob.len() {
+    ///             let doubled = (2 * self.filled).min(Self::LENGTH);
+    ///             cx.hold(doubled)?;
+    ///             self.blob.resize(doubled, 0);
+    ///         }
+    ///         cx.lend_read_buffer();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Protocol for Blobs {
+    ///     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+    ///         while !input.is_empty() {
+    ///             let bytes = input.take(input.len().min(Self::LENGTH - self.filled));
+    ///             self.blob.truncate(self.filled);
+    ///             self.blob.extend_from_slice(bytes);
+    ///             self.go_on(cx, bytes.len())?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn read_buffer(&mut self) -> &mut [u8] {
+    ///         &mut self.blob[self.filled..]
+    ///     }
+    ///
+    ///     fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+    ///         self.go_on(cx, count)
+    ///     }
+    /// }
+    ///
+    /// let mut harness = Harness::new(Blobs::default());
+    /// for _ in 0..10 {
+    ///     harness.feed(&[7; 25_000]);
+    /// }
+    /// assert_eq!(harness.take_sent(), b"..");
+    /// ```
+    fn read_buffer(&mut self) -> &mut [u8] {
+        &mut []
+    }
+
+    /// The first `count` bytes of what [`read_buffer`](Self::read_buffer) lent are now what the peer has sent; at least one. If
+    /// the buffer is full, what came after it follows at once by [`on_data`](Self::on_data), unless this pauses reading.
+    ///
+    /// # Errors
+    ///
+    /// As for [`on_open`](Self::on_open).
+    fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let _ = (cx, count);
+        Ok(())
+    }
+
     /// The peer will send no more (it half-closed); `rest` is what was never consumed. Never called on a session: how a
     /// peer says goodbye there is the protocol's own affair, and one that falls silent is closed by its
     /// [idle timeout](crate::SessionOptions::idle_timeout).
@@ -162,6 +245,14 @@ impl Protocol for Box<dyn Protocol> {
 
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
         (**self).on_data(cx, input)
+    }
+
+    fn read_buffer(&mut self) -> &mut [u8] {
+        (**self).read_buffer()
+    }
+
+    fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        (**self).on_filled(cx, count)
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {

@@ -3,20 +3,24 @@
 //! It has no states beside open and gone. What is sent goes to the socket or its queue when a callback has returned, so
 //! that a close has nothing to wait for; no end of the stream comes, and nobody need be told of one.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::connection::Outcome;
 use crate::context::Requests;
 use crate::core::SwitchTo;
+use crate::datagram::Datagrams;
 use crate::driver::{Socket, Stream};
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
 use crate::timer::LOOP_DEPTH;
 use crate::trace;
 use crate::udp::UdpStatus;
-use crate::{Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, Time, TimerId};
+use crate::{
+    Callback, CloseReason, Context, Core, EndpointId, Failure, Input, LimitExceeded, Protocol, SendOptions, Time,
+    TimerId,
+};
 
 mod admission;
 mod socket;
@@ -66,6 +70,8 @@ pub(crate) struct Desk<'a, K> {
     pub(crate) core: &'a mut Core,
     pub(crate) out: &'a mut Outbox,
     pub(crate) socket: &'a mut SessionSocket<K>,
+    /// What the socket is to send, of this visit and those before it in the same batch.
+    pub(crate) sent: &'a mut Datagrams,
 }
 
 impl Session {
@@ -180,10 +186,10 @@ impl Session {
     /// Puts this session on the next round if letters wait for it.
     fn expect_mail(&mut self, core: &mut Core) {
         let id = self.link.id;
-        if let Some(slot) = core.registry.get_mut(id)
-            && !slot.mailbox.is_empty()
+        if let Some(desk) = core.registry.desk(id)
+            && !desk.mailbox.is_empty()
         {
-            core.post_office.visit(&mut slot.mailbox, id);
+            core.post_office.visit(&mut desk.mailbox, id);
         }
     }
 
@@ -230,13 +236,14 @@ impl Session {
         // What is waiting, as far as the connections' mark goes: a queue that is shorter fills up sooner.
         let limits = &desk.core.limits;
         let sooner = (limits.high_water / 2).saturating_sub(limits.datagram_queue / 2);
-        let outside = desk.socket.outlet.len() + sooner;
+        let outside = desk.socket.outlet.len() + desk.sent.len() + sooner;
         let mut cx = Context {
             core: desk.core,
             link: &mut self.link,
-            stream: &self.route,
+            stream: &mut self.route,
             out: desk.out,
             outside,
+            offered: 0,
             requests: Requests::None,
             depth: 0,
         };
@@ -290,9 +297,6 @@ impl Session {
         if let Outcome::Close(reason) = outcome {
             return self.end(desk.core, reason);
         }
-        if let Some(error) = desk.socket.take_refusal() {
-            return self.refused(desk.core, error);
-        }
         if self.link.flags.only(Flag::DRAIN_OWED | Flag::QUEUED) == Flag::DRAIN_OWED {
             self.link.flags.insert(Flag::QUEUED);
             desk.socket.owe_drain(desk.core, self.link.id);
@@ -305,8 +309,9 @@ impl Session {
         if !desk.out.has_datagrams() {
             return;
         }
+        let options = SendOptions { source: self.route.source, ecn: None };
         for payload in desk.out.datagrams() {
-            desk.socket.outlet.send(desk.core, self.route.peer, self.route.source, payload);
+            desk.sent.push(self.route.peer, options, payload);
         }
         if desk.socket.outlet.is_empty() {
             self.link.last_write = desk.core.now;
@@ -320,8 +325,7 @@ impl Session {
         desk.core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
         desk.core.unsubscribe_from_depth(self.link.id, 0);
         self.link.flags.remove(Flag::PAUSED | Flag::DRAIN_OWED | Flag::INNER_TAIL | Flag::REOFFER);
-        let held = std::mem::take(&mut self.link.held_by_protocol);
-        desk.core.held -= held;
+        desk.core.release_held(self.link.id, 0);
         self.protocol = Some(match to {
             SwitchTo::Replace(new) => {
                 self.tell_close(&mut *old, desk.core, &CloseReason::Switched);
@@ -353,8 +357,7 @@ impl Session {
 
     /// `on_close`, and everything that the protocol had goes.
     fn end(&mut self, core: &mut Core, reason: CloseReason) -> UdpStatus {
-        core.held -= self.link.held_by_protocol;
-        self.link.held_by_protocol = 0;
+        core.release_held(self.link.id, 0);
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH);
         core.retire(&self.link);
         core.counters[self.link.counters as usize].closed += 1;
@@ -369,6 +372,10 @@ impl Session {
 /// A session as far as a callback can ask for its stream: two addresses.
 impl Stream for Route {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn read_vectored(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

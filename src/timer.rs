@@ -1,17 +1,20 @@
-//! Timers: a hierarchical timing wheel over one slab.
+//! Timers: a hierarchical timing wheel over one pool.
 //!
-//! Setting and cancelling are O(1) and allocate nothing once the slab has grown; a deadline that is
+//! Setting and cancelling are O(1) and allocate nothing once the pool has grown; a deadline that is
 //! only ever pushed back ([`Timers::postpone`]) costs one store, and the entry is moved when its old
-//! slot comes up. Eight levels of 64 slots, 2^20 ns (about a millisecond) a slot on the lowest, cover
-//! all of [`Time`]. A slot says *when to look*; each entry keeps its exact deadline, so nothing fires
-//! early and, on a virtual clock, nothing late.
+//! slot comes up. Eight levels of 64 slots, 2^16 ns (a fifteenth of a millisecond) a slot on the lowest,
+//! cover all of [`Time`]. A slot says *where to look*, and keeps the earliest deadline it was given;
+//! each entry keeps its exact one, so nothing fires early and, on a virtual clock, nothing late.
+//!
+//! What a turn pays does not depend on how many are armed: nothing is looked at before the earliest
+//! deadline of the first slot has come, and then that slot alone. So its slots are that short: of a
+//! million timers spread over five seconds some thirteen lie in one.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
-use slab::Slab;
-
 use crate::id::index32;
+use crate::pool::{Place, Pool};
 use crate::{EndpointId, Time};
 
 /// Names a timer that a protocol set, for as long as it is armed.
@@ -33,37 +36,70 @@ impl TimerId {
 /// The depth of the timers that the loop sets for itself on a connection.
 pub(crate) const LOOP_DEPTH: u8 = u8::MAX;
 
-/// Ends the lists that run through the slab.
+/// Ends the lists that run through a pool or slab.
 pub(crate) const NONE: u32 = u32::MAX;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 8;
 /// log2 of the nanoseconds in a slot of the lowest level.
-const TICK_BITS: u32 = 20;
+const TICK_BITS: u32 = 16;
 const GENERATION_MASK: u32 = 0x00ff_ffff;
-/// Stands for a slot in an entry that was collected as due.
-const DUE: u16 = u16::MAX;
+/// From here on an index in a list means the slot whose list it is: what comes before its first entry, and behind its
+/// last. Below `NONE`; no pool reaches it.
+const SLOT: u32 = NONE - (SLOTS * LEVELS) as u32;
 
-#[derive(Debug)]
+/// One timer: 28 bytes (packed, or its `Time` would make them 32), since most connections have one.
+#[derive(Clone, Copy, Debug)]
+#[repr(packed(4))]
 struct Entry {
     deadline: Time,
-    owner: EndpointId,
-    tag: NonZeroU32,
-    /// The slot's list, circular: the head's `previous` is the last.
+    /// The owner's index. It needs no generation: a timer goes before its owner does.
+    owner: u32,
+    /// As the [`TimerId`]'s; 0 where the place is vacant, and `next` is the next that is.
+    tag: u32,
+    /// Its neighbours in the slot's list, the first and the last of which have the slot for one.
     next: u32,
+    /// `NONE` in one that was collected as due: it is in no slot.
     previous: u32,
     /// The owner's next timer.
     sibling: u32,
-    slot: u16,
+}
+
+impl Entry {
+    fn is_due(&self) -> bool {
+        self.previous == NONE
+    }
+
+    /// Its id, at this index.
+    fn id(&self, index: u32) -> TimerId {
+        TimerId { index, tag: NonZeroU32::new(self.tag).unwrap_or(NonZeroU32::MIN) }
+    }
+}
+
+impl Place for Entry {
+    fn vacant(next: u32) -> Self {
+        Self { deadline: Time::MAX, owner: NONE, tag: 0, next, previous: NONE, sibling: NONE }
+    }
+
+    fn next_vacant(&self) -> Option<u32> {
+        (self.tag == 0).then_some(self.next)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    first: u32,
+    last: u32,
+    /// No entry's deadline is before this.
+    earliest: Time,
 }
 
 /// All timers of a loop.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    entries: Slab<Entry>,
-    /// The head of each slot's list.
-    slots: Box<[u32; SLOTS * LEVELS]>,
+    entries: Pool<Entry>,
+    slots: Box<[Slot; SLOTS * LEVELS]>,
     /// A bit for each slot that is not empty, by level.
     occupied: [u64; LEVELS],
     /// The tick up to which the wheel has turned; its slot may still hold entries.
@@ -75,14 +111,10 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: Slab::new(),
-            slots: Box::new([NONE; SLOTS * LEVELS]),
-            occupied: [0; LEVELS],
-            tick: 0,
-            next: Time::MAX,
-            generation: 0,
-        }
+        let empty = |slot| Slot { first: SLOT + slot, last: SLOT + slot, earliest: Time::MAX };
+        let mut slots = Box::new([empty(0); SLOTS * LEVELS]);
+        slots.iter_mut().zip(0..).for_each(|(slot, index)| *slot = empty(index));
+        Self { entries: Pool::default(), slots, occupied: [0; LEVELS], tick: 0, next: Time::MAX, generation: 0 }
     }
 
     /// How many timers are armed or due.
@@ -92,32 +124,31 @@ impl Timers {
 
     /// Gives back memory behind the last timer.
     pub(crate) fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
+        self.entries.shrink();
     }
 
     /// Sets a timer for `owner`, whose list of timers begins at `*head`.
     pub(crate) fn set(&mut self, owner: EndpointId, head: &mut u32, depth: u8, deadline: Time) -> TimerId {
         self.generation = self.generation % GENERATION_MASK + 1;
         let tag = u32::from(depth) << 24 | self.generation;
-        let tag = NonZeroU32::new(tag).unwrap_or(NonZeroU32::MIN);
-        let entry = Entry { deadline, owner, tag, next: NONE, previous: NONE, sibling: *head, slot: DUE };
-        let index = index32(self.entries.insert(entry));
+        let entry = Entry { deadline, owner: owner.index32(), tag, next: NONE, previous: NONE, sibling: *head };
+        let index = self.entries.insert(entry);
         *head = index;
-        self.link(index);
-        TimerId { index, tag }
+        self.link(index, deadline);
+        entry.id(index)
     }
 
     /// Moves a timer's deadline, later or earlier. False if it has fired or was cancelled.
     #[inline]
     pub(crate) fn postpone(&mut self, timer: TimerId, deadline: Time) -> bool {
-        let Some(entry) = self.entries.get_mut(timer.index as usize).filter(|entry| entry.tag == timer.tag) else {
+        let Some(entry) = self.entries.get_mut(timer.index).filter(|entry| entry.tag == timer.tag.get()) else {
             return false;
         };
-        let later = deadline >= entry.deadline && entry.slot != DUE;
+        let before = *entry;
         entry.deadline = deadline;
-        if !later {
-            self.unlink(timer.index);
-            self.link(timer.index);
+        if before.is_due() || deadline < { before.deadline } {
+            self.unlink(before);
+            self.link(timer.index, deadline);
         }
         true
     }
@@ -125,7 +156,7 @@ impl Timers {
     /// Cancels a timer: it will not fire, even if it is among those already collected as due.
     /// False if it has fired or was cancelled before.
     pub(crate) fn cancel(&mut self, head: &mut u32, timer: TimerId) -> bool {
-        if self.entries.get(timer.index as usize).is_none_or(|entry| entry.tag != timer.tag) {
+        if self.entries.get(timer.index).is_none_or(|entry| entry.tag != timer.tag.get()) {
             return false;
         }
         self.remove(head, timer.index);
@@ -135,13 +166,11 @@ impl Timers {
     /// Cancels all of an owner's timers that were set at one of `depths`.
     pub(crate) fn cancel_depths(&mut self, head: &mut u32, depths: RangeInclusive<u8>) {
         let mut index = *head;
-        while index != NONE {
-            let entry = &self.entries[index as usize];
-            let next = entry.sibling;
-            if depths.contains(&(TimerId { index, tag: entry.tag }).depth()) {
+        while let Some(&entry) = self.entries.get(index) {
+            if depths.contains(&entry.id(index).depth()) {
                 self.remove(head, index);
             }
-            index = next;
+            index = entry.sibling;
         }
     }
 
@@ -154,25 +183,29 @@ impl Timers {
     pub(crate) fn all(&self, head: u32) -> impl Iterator<Item = (TimerId, Time)> {
         let mut index = head;
         std::iter::from_fn(move || {
-            let entry = self.entries.get(index as usize)?;
-            let timer = TimerId { index, tag: entry.tag };
+            let entry = self.entries.get(index)?;
+            let timer = entry.id(index);
             index = entry.sibling;
             Some((timer, entry.deadline))
         })
     }
 
-    /// Nothing is due before this time; `None` if nothing is armed. It may be early (a slot of a
-    /// higher level must be looked at, a timer was cancelled), never late.
+    /// Nothing is due before this time; `None` if nothing is armed. It may be early (a timer was cancelled
+    /// or postponed), never late.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         (self.next != Time::MAX).then_some(self.next)
     }
 
-    /// Turns the wheel to `now` and appends what is due to `due`, by deadline.
-    pub(crate) fn collect(&mut self, now: Time, due: &mut Vec<(Time, EndpointId, TimerId)>) {
-        if now < self.next {
-            return;
+    /// Turns the wheel to `now` and appends what is due to `due`, by deadline, with the owner's index.
+    #[inline]
+    pub(crate) fn collect(&mut self, now: Time, due: &mut Vec<(Time, u32, TimerId)>) {
+        if now >= self.next {
+            self.turn(now, due);
         }
+    }
+
+    fn turn(&mut self, now: Time, due: &mut Vec<(Time, u32, TimerId)>) {
         let now_tick = now.as_nanos() >> TICK_BITS;
         while let Some((level, slot)) = self.first_slot() {
             let start = self.slot_start(level, slot);
@@ -186,14 +219,13 @@ impl Timers {
             }
         }
         self.tick = self.tick.max(now_tick);
-        self.next = self.find_next();
+        self.next = self.first_slot().map_or(Time::MAX, |(level, slot)| self.slots[level * SLOTS + slot].earliest);
         due.sort_by_key(|&(deadline, ..)| deadline);
     }
 
     /// Ends a collected timer's life just before it fires. False if it was cancelled or moved since.
     pub(crate) fn fire(&mut self, head: &mut u32, timer: TimerId) -> bool {
-        let is_due =
-            self.entries.get(timer.index as usize).is_some_and(|entry| entry.tag == timer.tag && entry.slot == DUE);
+        let is_due = self.entries.get(timer.index).is_some_and(|entry| entry.tag == timer.tag.get() && entry.is_due());
         if is_due {
             self.remove(head, timer.index);
         }
@@ -201,83 +233,82 @@ impl Timers {
     }
 
     /// Takes every entry out of a slot: the due to `due`, the others to where they now belong.
-    fn empty_slot(&mut self, level: usize, slot: usize, now: Time, due: &mut Vec<(Time, EndpointId, TimerId)>) {
-        let head = std::mem::replace(&mut self.slots[level * SLOTS + slot], NONE);
-        self.occupied[level] &= !(1 << slot);
-        let mut index = head;
-        while index != NONE {
-            let entry = &mut self.entries[index as usize];
-            let next = if entry.next == head { NONE } else { entry.next };
-            entry.slot = DUE;
-            if entry.deadline <= now {
-                due.push((entry.deadline, entry.owner, TimerId { index, tag: entry.tag }));
+    fn empty_slot(&mut self, level: usize, slot: usize, now: Time, due: &mut Vec<(Time, u32, TimerId)>) {
+        let at = level * SLOTS + slot;
+        let mut index = self.slots[at].first;
+        self.empty(at);
+        while let Some(entry) = self.entries.get_mut(index) {
+            let (timer, deadline, next) = (entry.id(index), entry.deadline, entry.next);
+            if deadline <= now {
+                entry.previous = NONE;
+                due.push((deadline, entry.owner, timer));
             } else {
-                self.link(index);
+                self.link(index, deadline);
             }
             index = next;
         }
     }
 
+    /// There is nothing in this slot any more.
+    fn empty(&mut self, at: usize) {
+        let end = SLOT + index32(at);
+        self.slots[at] = Slot { first: end, last: end, earliest: Time::MAX };
+        self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
+    }
+
     fn remove(&mut self, head: &mut u32, index: u32) {
-        self.unlink(index);
-        let sibling = self.entries.remove(index as usize).sibling;
+        let entry = self.entries.remove(index);
+        self.unlink(entry);
         if *head == index {
-            *head = sibling;
+            *head = entry.sibling;
             return;
         }
         let mut at = *head;
-        while at != NONE {
-            let entry = &mut self.entries[at as usize];
-            if entry.sibling == index {
-                entry.sibling = sibling;
+        while let Some(before) = self.entries.get_mut(at) {
+            if before.sibling == index {
+                before.sibling = entry.sibling;
                 return;
             }
-            at = entry.sibling;
+            at = before.sibling;
         }
     }
 
     /// Appends an unlinked entry to the slot its deadline belongs to.
-    fn link(&mut self, index: u32) {
-        let deadline = self.entries[index as usize].deadline;
+    fn link(&mut self, index: u32, deadline: Time) {
         let tick = (deadline.as_nanos() >> TICK_BITS).max(self.tick);
         // The highest group of bits in which the tick differs from now's says the level.
         let differs = (tick ^ self.tick) | (SLOTS as u64 - 1);
         let level = ((u64::BITS - 1 - differs.leading_zeros()) / SLOT_BITS) as usize;
-        let slot = (tick >> (SLOT_BITS as usize * level)) as usize % SLOTS;
-        let at = level * SLOTS + slot;
-        let head = self.slots[at];
-        let (previous, next) = if head == NONE {
-            self.slots[at] = index;
-            self.occupied[level] |= 1 << slot;
-            (index, index)
-        } else {
-            let last = std::mem::replace(&mut self.entries[head as usize].previous, index);
-            self.entries[last as usize].next = index;
-            (last, head)
-        };
-        let entry = &mut self.entries[index as usize];
-        (entry.previous, entry.next) = (previous, next);
-        entry.slot = u16::try_from(at).unwrap_or(DUE);
+        let at = level * SLOTS + (tick >> (SLOT_BITS as usize * level)) as usize % SLOTS;
+        let slot = &mut self.slots[at];
+        slot.earliest = slot.earliest.min(deadline);
+        let last = std::mem::replace(&mut slot.last, index);
+        self.occupied[level] |= 1 << (at % SLOTS);
+        match self.entries.get_mut(last) {
+            Some(last) => last.next = index,
+            None => slot.first = index,
+        }
+        if let Some(entry) = self.entries.get_mut(index) {
+            (entry.previous, entry.next) = (last, SLOT + index32(at));
+        }
         self.next = self.next.min(deadline);
     }
 
     /// Takes an entry out of its slot; one that is due is in none.
-    fn unlink(&mut self, index: u32) {
-        let Entry { next, previous, slot, .. } = self.entries[index as usize];
-        if slot == DUE {
+    fn unlink(&mut self, Entry { previous, next, .. }: Entry) {
+        if previous == NONE {
             return;
         }
-        self.entries[index as usize].slot = DUE;
-        let at = usize::from(slot);
-        if next == index {
-            self.slots[at] = NONE;
-            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
-            return;
+        if previous == next {
+            return self.empty((previous - SLOT) as usize); // it was the only one
         }
-        self.entries[previous as usize].next = next;
-        self.entries[next as usize].previous = previous;
-        if self.slots[at] == index {
-            self.slots[at] = next;
+        match self.entries.get_mut(previous) {
+            Some(previous) => previous.next = next,
+            None => self.slots[(previous - SLOT) as usize].first = next,
+        }
+        match self.entries.get_mut(next) {
+            Some(next) => next.previous = previous,
+            None => self.slots[(next - SLOT) as usize].last = previous,
         }
     }
 
@@ -296,25 +327,6 @@ impl Timers {
         let group = (SLOTS as u64 - 1) << shift;
         let below = (1_u64 << shift) - 1;
         (self.tick & !(group | below)) | (slot as u64) << shift
-    }
-
-    fn find_next(&self) -> Time {
-        let Some((level, slot)) = self.first_slot() else { return Time::MAX };
-        if level > 0 {
-            return Time::from_nanos(self.slot_start(level, slot) << TICK_BITS);
-        }
-        // Entries that were postponed in place are moved on when their slot has passed, at the latest.
-        let head = self.slots[slot];
-        let end = Time::from_nanos((self.slot_start(level, slot) + 1) << TICK_BITS);
-        let (mut earliest, mut index) = (end, head);
-        loop {
-            let entry = &self.entries[index as usize];
-            earliest = earliest.min(entry.deadline);
-            index = entry.next;
-            if index == head {
-                return earliest;
-            }
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::context::Requests;
-use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams, Envelope};
-use crate::driver::{Ready, Received, Socket};
+use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams};
+use crate::driver::{Batch, Ready, Socket};
 use crate::link::{Flag, Link};
 use crate::{Callback, CloseReason, Core, Failure, LimitExceeded, SocketId, Time, TimerId};
 
@@ -25,16 +25,12 @@ pub(crate) struct UdpEndpoint<K> {
 }
 
 /// The loop's buffers for datagrams.
+#[derive(Default)]
 pub(crate) struct DatagramWorkshop {
-    pub(crate) read_buffer: Box<[u8]>,
+    /// What was received at once.
+    pub(crate) batch: Batch,
+    /// What is to be sent at once. Empty between visits.
     pub(crate) out: Datagrams,
-}
-
-impl Default for DatagramWorkshop {
-    fn default() -> Self {
-        // The largest payload is 65,507 bytes, so that none is ever cut off.
-        Self { read_buffer: vec![0; 65_535].into_boxed_slice(), out: Datagrams::default() }
-    }
 }
 
 /// Whether a socket is still there after a visit.
@@ -68,7 +64,7 @@ impl<K: Socket> UdpEndpoint<K> {
             return UdpStatus::Alive;
         }
         let outcome = self.call(core, &mut shop.out, which, callback);
-        self.settle(core, shop, outcome)
+        self.settle(core, &mut shop.out, 0, outcome)
     }
 
     pub(crate) fn on_timer(&mut self, core: &mut Core, shop: &mut DatagramWorkshop, timer: TimerId) -> UdpStatus {
@@ -155,19 +151,22 @@ impl<K: Socket> UdpEndpoint<K> {
         (result, requests)
     }
 
+    /// Carries out what a visit asked for. Of what waits to be sent, the first `before` are of visits before it.
     fn settle(
         &mut self,
         core: &mut Core,
-        shop: &mut DatagramWorkshop,
+        out: &mut Datagrams,
+        before: usize,
         (result, requests): (Result<(), Failure>, Requests),
     ) -> UdpStatus {
         if requests == Requests::Abort {
-            let unsent = self.outlet.len() + shop.out.len();
-            core.counters[self.link.counters as usize].datagrams_dropped += shop.out.count() as u64;
-            shop.out.clear();
+            core.counters[self.link.counters as usize].datagrams_dropped += (out.count() - before) as u64;
+            let taken_back = out.take_back(before);
+            self.outlet.send(core, out);
+            let unsent = self.outlet.len() + taken_back;
             return self.end(core, CloseReason::Aborted { unsent });
         }
-        self.flush(core, &mut shop.out);
+        self.outlet.send(core, out);
         match (result, requests) {
             (Err(failure), _) => self.close(core, CloseReason::Failure(failure)),
             (Ok(()), Requests::Close) => self.close(core, CloseReason::Local),
@@ -175,38 +174,77 @@ impl<K: Socket> UdpEndpoint<K> {
         }
     }
 
-    /// Receives up to the turn's budget; each datagram's answers leave before the next is received.
+    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received.
     fn read(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
-        for _ in 0..core.limits.datagrams_per_turn {
-            let Received { len, source, local } = match self.outlet.socket.recv_from(&mut shop.read_buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.link.flags.remove(Flag::READABLE);
-                    return UdpStatus::Alive;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => {
-                    // One peer's refusal of an earlier datagram (ICMP) is not the socket's end.
-                    core.counters[self.link.counters as usize].datagram_errors += 1;
-                    continue;
-                }
-            };
+        let mut left = core.limits.datagrams_per_turn;
+        while left > 0 {
+            shop.batch.open(left);
+            let received = self.outlet.socket.recv_batch(&mut shop.batch);
+            left = left.saturating_sub(shop.batch.len().max(1));
             let counters = &mut core.counters[self.link.counters as usize];
-            counters.datagrams_in += 1;
-            counters.bytes_in += len as u64;
-            if self.then.is_some() {
-                core.counters[self.link.counters as usize].bytes_discarded += len as u64;
-                continue;
+            counters.datagrams_in += shop.batch.len() as u64;
+            counters.bytes_in += shop.batch.bytes() as u64;
+            let kind = received.err().map(|error| error.kind());
+            if kind.is_some_and(|kind| !matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)) {
+                // One peer's refusal of an earlier datagram (ICMP) is not the socket's end.
+                counters.datagram_errors += 1;
             }
-            let datagram = Datagram::new(source, local, &mut shop.read_buffer[..len]);
-            let outcome =
-                self.call(core, &mut shop.out, Callback::Datagram, |protocol, cx| protocol.on_datagram(cx, datagram));
-            if self.settle(core, shop, outcome) == UdpStatus::Gone {
+            if self.hand_over(core, shop) == UdpStatus::Gone {
                 return UdpStatus::Gone;
+            }
+            if kind == Some(io::ErrorKind::WouldBlock) {
+                self.link.flags.remove(Flag::READABLE);
+                return UdpStatus::Alive;
             }
         }
         self.queue_up(core);
         UdpStatus::Alive
+    }
+
+    /// Hands over what was received, and sends what was answered.
+    fn hand_over(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
+        let DatagramWorkshop { batch, out } = shop;
+        let mut next = 0;
+        while next < batch.len() && self.then.is_none() {
+            let (before, outcome) = self.call_for_each(core, batch, &mut next, out);
+            if self.settle(core, out, before, outcome) == UdpStatus::Gone {
+                discard(core, self.link.counters, batch, next);
+                return UdpStatus::Gone;
+            }
+        }
+        discard(core, self.link.counters, batch, next);
+        UdpStatus::Alive
+    }
+
+    /// Calls the protocol for each datagram from `next` on, until there is something to be done. Says how many datagrams
+    /// waited to be sent before the last call, and what came of that.
+    fn call_for_each(
+        &mut self,
+        core: &mut Core,
+        batch: &mut Batch,
+        next: &mut usize,
+        out: &mut Datagrams,
+    ) -> (usize, (Result<(), Failure>, Requests)) {
+        let Some(protocol) = self.protocol.as_deref_mut() else { return (0, (Ok(()), Requests::Close)) };
+        let (link, socket) = (&mut self.link, &self.outlet.socket);
+        let is_watched = core.watch.is_some();
+        let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None };
+        let (arrived, memory) = batch.from_index(*next);
+        for arrived in arrived {
+            let before = cx.out.count();
+            if is_watched && let Some(watch) = &mut cx.core.watch {
+                watch.begin(Some(cx.link.id), protocol.name(), Callback::Datagram);
+            }
+            let result = protocol.on_datagram(&mut cx, Datagram::new(arrived.in_memory(memory)));
+            if is_watched {
+                cx.core.end_watched();
+            }
+            *next += 1;
+            if result.is_err() || cx.requests != Requests::None || cx.out.is_much() {
+                return (before, (result, cx.requests));
+            }
+        }
+        (0, (Ok(()), Requests::None))
     }
 
     fn queue_up(&mut self, core: &mut Core) {
@@ -214,17 +252,6 @@ impl<K: Socket> UdpEndpoint<K> {
             self.link.flags.insert(Flag::QUEUED);
             core.ready.push(self.link.id);
         }
-    }
-
-    /// Sends a visit's datagrams; what the system has no room for waits, within the limit.
-    fn flush(&mut self, core: &mut Core, out: &mut Datagrams) {
-        if out.is_empty() {
-            return;
-        }
-        for (Envelope { target, source, .. }, payload) in out.iter() {
-            self.outlet.send(core, target, source, payload);
-        }
-        out.clear();
     }
 
     fn on_writable(&mut self, core: &mut Core) -> UdpStatus {
@@ -245,8 +272,7 @@ impl<K: Socket> UdpEndpoint<K> {
 
     fn end(&mut self, core: &mut Core, reason: CloseReason) -> UdpStatus {
         self.outlet.drop_all(core);
-        core.held -= self.link.held_by_protocol;
-        self.link.held_by_protocol = 0;
+        core.release_held(self.link.id, 0);
         core.timers.cancel_depths(&mut self.link.timers, 0..=u8::MAX);
         core.retire(&self.link);
         if let Some(mut protocol) = self.protocol.take() {
@@ -258,5 +284,14 @@ impl<K: Socket> UdpEndpoint<K> {
         }
         core.note_close(self.link.id, reason);
         UdpStatus::Gone
+    }
+}
+
+/// Counts what was received and is handed to nobody, since the socket closes.
+pub(crate) fn discard(core: &mut Core, counters: u32, batch: &Batch, from: usize) {
+    let counters = &mut core.counters[counters as usize];
+    for received in batch.received_from(from) {
+        counters.datagrams_discarded += 1;
+        counters.bytes_discarded += received.len as u64;
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use switchboard::{Accepted, CloseReason, Closing, Context, Failure, Inner, Input, Layer, Layered, Protocol, Time};
 use switchboard_echo::TcpEcho;
@@ -50,26 +51,37 @@ impl Timed for WebSocket<Web> {
     }
 }
 
-/// The layer: one a connection.
+/// The layer: one a connection, and so small.
 pub(crate) struct Watch {
     watched: Rc<Watched>,
+    /// Where lines are printed: what they say.
+    line: Option<Box<Line>>,
+    /// Of the round-trip times that the board was told last, the latest and the smoothed one, in microseconds.
+    told: Option<(u32, u32)>,
+}
+
+struct Line {
     peer: SocketAddr,
     opened: Time,
-    told: Option<Rtt>,
 }
 
 /// Puts the layer around `protocol`.
 pub(crate) fn watch<P: Protocol + Timed>(watched: &Rc<Watched>, peer: &Accepted, protocol: P) -> Layered<Watch, P> {
-    let peer = peer.peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))); // this server has no Unix sockets
-    let watch = Watch { watched: Rc::clone(watched), peer, opened: Time::ZERO, told: None };
-    Layered::new(watch, protocol)
+    let line = peer.peer.filter(|_| watched.verbose).map(|peer| Box::new(Line { peer, opened: Time::ZERO }));
+    Layered::new(Watch { watched: Rc::clone(watched), line, told: None }, protocol)
+}
+
+/// What tells a round trip's times from those before.
+fn times(rtt: &Rtt) -> (u32, u32) {
+    let micros = |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    (micros(rtt.last), micros(rtt.smoothed))
 }
 
 impl<P: Protocol + Timed> Layer<P> for Watch {
     fn on_open(&mut self, cx: &mut Context<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
-        self.opened = cx.now();
-        if self.watched.verbose {
-            say(format_args!("{} {} opened", self.watched.name, self.peer));
+        if let Some(line) = &mut self.line {
+            line.opened = cx.now();
+            say(format_args!("{} {} opened", self.watched.name, line.peer));
         }
         inner.on_open(cx)
     }
@@ -77,9 +89,12 @@ impl<P: Protocol + Timed> Layer<P> for Watch {
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>, inner: &mut Inner<P>) -> Result<(), Failure> {
         let result = inner.on_data(cx, input);
         let rtt = inner.get().and_then(Timed::rtt);
-        if let Some(new) = rtt.filter(|_| rtt != self.told) {
-            self.told = rtt;
-            self.watched.board.time(cx.id(), self.watched.name, self.peer, new);
+        let times = rtt.as_ref().map(times);
+        if let Some(new) = rtt.filter(|_| times != self.told)
+            && let Some(peer) = cx.peer_addr()
+        {
+            self.told = times;
+            self.watched.board.time(cx.id(), self.watched.name, peer, new);
         }
         result
     }
@@ -88,9 +103,9 @@ impl<P: Protocol + Timed> Layer<P> for Watch {
         if self.told.is_some() {
             self.watched.board.forget(cx.id());
         }
-        if self.watched.verbose {
-            let after = cx.now().saturating_since(self.opened).as_secs_f64();
-            say(format_args!("{} {} closed after {after:.3} s: {reason}", self.watched.name, self.peer));
+        if let Some(line) = &self.line {
+            let after = cx.now().saturating_since(line.opened).as_secs_f64();
+            say(format_args!("{} {} closed after {after:.3} s: {reason}", self.watched.name, line.peer));
         }
     }
 }

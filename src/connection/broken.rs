@@ -51,6 +51,7 @@ impl<S: Stream> Connection<S> {
 
     fn lose_output(&mut self, core: &mut Core, error: io::Error) {
         self.link.flags.remove(Flag::HELD);
+        self.link.flags.insert(Flag::WRITE_FULL);
         if !self.link.flags.contains(Flag::PAUSED) {
             self.link.flags.remove(Flag::DRAIN_OWED); // who reads on anyway need not hear that there is room
         }

@@ -139,8 +139,8 @@ impl<S: Stream> Connection<S> {
     /// `on_close`, and everything that the protocol had goes.
     fn tell_close(&mut self, core: &mut Core, reason: CloseReason) {
         let unsent = self.backlog_len();
-        core.held -= unsent + self.link.held_by_protocol;
-        self.link.held_by_protocol = 0;
+        core.held -= unsent;
+        core.release_held(self.link.id, 0);
         self.backlog = None;
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH);
         core.retire(&self.link);

@@ -11,13 +11,17 @@ use crate::timer::LOOP_DEPTH;
 use crate::{CloseReason, Core, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
-    /// Writes a visit's output in one go. False if something of it is left.
+    /// Writes a visit's output, if there is any, in one go. False if something of it is left.
     #[inline(always)]
     pub(super) fn write_at_once(&mut self, core: &mut Core, shop: &mut Workshop) -> bool {
-        let Some(flat) = shop.out.as_flat() else { return false };
+        shop.out.gone = 0;
+        let Some(flat) = shop.out.as_fresh() else { return false };
         let len = flat.len();
+        if len == 0 {
+            return true;
+        }
         match self.stream.write(flat) {
-            Ok(written) if written == len => shop.out.clear_flat(),
+            Ok(written) if written == len => shop.out.clear_fresh(),
             Ok(written) => {
                 core.counters[self.link.counters as usize].bytes_out += written as u64;
                 shop.out.advance(written);
@@ -36,13 +40,22 @@ impl<S: Stream> Connection<S> {
         if shop.out.is_empty() || self.lose_answers(core, &mut shop.out) {
             return Ok(());
         }
-        if self.backlog_len() == 0
-            && let Err(error) = self.write_out(core, &mut shop.out, shop.short_means_drained)
-        {
+        let full = self.link.flags.contains(Flag::WRITE_FULL) && shop.short_means_drained
+            || self.link.flags.contains(Flag::WRITE_MORE);
+        self.link.flags.remove(Flag::WRITE_FULL);
+        let result = match shop.out.failed.take() {
+            Some(error) => Err(error),
+            None if full || self.backlog_len() > 0 => Ok(()),
+            None => self.write_out(core, &mut shop.out, shop.short_means_drained),
+        };
+        if let Err(error) = result {
             let unsent = shop.out.len();
             core.counters[self.link.counters as usize].bytes_unsent += unsent as u64;
             shop.out.clear();
             return Err(CloseReason::Io { error, unsent });
+        }
+        if self.link.flags.contains(Flag::WRITE_MORE) {
+            self.queue(core);
         }
         let added = shop.out.len();
         if added > 0 {
@@ -83,6 +96,7 @@ impl<S: Stream> Connection<S> {
     /// There is room for some of the backlog.
     #[cold]
     pub(super) fn on_writable(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        self.link.flags.remove(Flag::WRITE_MORE);
         let Some(backlog) = &mut self.backlog else { return Status::Alive };
         let before = backlog.outbox.len();
         if before == 0 {
@@ -138,17 +152,18 @@ impl<S: Stream> Connection<S> {
         Status::Alive
     }
 
-    /// Everything was written after a `finish`: tell the peer; end if it had finished, too.
+    /// Everything was written after a `finish`: tell the peer; end if it had finished, too. (The close that follows then
+    /// tells it, without a system call more.)
     fn finish(&mut self, core: &mut Core) -> Status {
+        if self.link.flags.contains(Flag::EOF_TOLD) {
+            let reason = self.orderly();
+            return self.end_in_order(core, reason);
+        }
         if !self.link.flags.contains(Flag::WRITE_SHUT) {
             self.link.flags.insert(Flag::WRITE_SHUT);
             if let Err(error) = self.stream.shutdown_write() {
                 return self.broke_by(core, error);
             }
-        }
-        if self.link.flags.contains(Flag::EOF_TOLD) {
-            let reason = self.orderly();
-            return self.end_in_order(core, reason);
         }
         Status::Alive
     }
@@ -162,11 +177,18 @@ impl<S: Stream> Connection<S> {
         self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len())
     }
 
-    /// Writes until everything is written or the system takes no more.
+    /// Writes until everything is written, or the system takes no more, or so much that others are to have their turn.
     fn write_out(&mut self, core: &mut Core, outbox: &mut Outbox, short_means_drained: bool) -> io::Result<()> {
+        let mut burst = core.burst;
         while !outbox.is_empty() {
-            match outbox.write_to(&mut self.stream) {
+            if burst == 0 {
+                self.link.flags.insert(Flag::WRITE_MORE);
+                self.queue(core);
+                return Ok(());
+            }
+            match outbox.write_to(&mut self.stream, burst) {
                 Ok((written, asked)) => {
+                    burst -= written;
                     core.counters[self.link.counters as usize].bytes_out += written as u64;
                     self.link.last_write = core.now;
                     if written < asked && short_means_drained {

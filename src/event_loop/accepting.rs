@@ -152,7 +152,6 @@ impl<D: Driver> EventLoop<D> {
         if self.entries.is_worth_shrinking(self.core.connections) {
             self.entries.shrink();
             self.core.shrink();
-            self.events.shrink_to_fit();
         }
     }
 }

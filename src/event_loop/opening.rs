@@ -14,7 +14,6 @@ use crate::driver::Driver;
 use crate::id::index32;
 use crate::link::Link;
 use crate::listener::{Accepted, Factory, Listener};
-use crate::message::Mailbox;
 use crate::trace;
 use crate::udp::UdpEndpoint;
 use crate::{
@@ -146,9 +145,7 @@ impl<D: Driver> EventLoop<D> {
         let (endpoint, counters, listener) = opened;
         let id = ListenerId { endpoint, counters };
         let link = Link::new(endpoint, counters, self.core.now);
-        if let Some(slot) = self.core.registry.get_mut(endpoint) {
-            slot.mailbox = Mailbox::CLOSED; // a listener has nobody to hand a message to
-        }
+        self.core.registry.silence(endpoint); // a listener has nobody to hand a message to
         self.entries.insert(endpoint, Entry::Listener(Box::new(Listener { listener, id, link, factory })));
         trace::bound(endpoint, "listener", || self.local_addr(endpoint));
         id

@@ -8,11 +8,10 @@ use crate::core::OUTGOING;
 use crate::driver::{Driver, Ready, Received, Socket};
 use crate::link::{Flag, Link};
 use crate::listener::Accepted;
-use crate::message::Mailbox;
 use crate::session::{Admission, Desk, Peers, Route, Serves, Session, SessionSocket};
 use crate::target::Destination;
 use crate::trace;
-use crate::udp::{UdpStatus, is_refusal};
+use crate::udp::{DatagramWorkshop, UdpStatus, discard, is_refusal};
 use crate::{
     Callback, CloseReason, ConnectOptions, ConnectionId, EndpointId, LimitExceeded, ListenerId, Protocol,
     SessionOptions, SocketId, Target, UdpOptions,
@@ -169,9 +168,7 @@ impl<D: Driver> EventLoop<D> {
     }
 
     fn insert_session_socket(&mut self, endpoint: EndpointId, counters: u32, socket: D::Socket, serves: Serves) {
-        if let Some(slot) = self.core.registry.get_mut(endpoint) {
-            slot.mailbox = Mailbox::CLOSED; // messages are for sessions
-        }
+        self.core.registry.silence(endpoint); // messages are for sessions
         let link = Link::new(endpoint, counters, self.core.now);
         let socket = SessionSocket::new(socket, link, serves);
         self.entries.insert(endpoint, Entry::SessionSocket(Box::new(socket)));
@@ -191,8 +188,15 @@ impl<D: Driver> EventLoop<D> {
         f: impl FnOnce(&mut Session, &mut Desk<'_, D::Socket>) -> UdpStatus,
     ) {
         let Some((session, socket)) = self.entries.session_mut(id) else { return };
-        let mut desk = Desk { core: &mut self.core, out: &mut self.shop.out, socket };
-        if f(session, &mut desk) == UdpStatus::Gone {
+        let (out, sent) = (&mut self.shop.out, &mut self.datagrams.out);
+        let mut desk = Desk { core: &mut self.core, out, socket, sent };
+        let status = f(session, &mut desk);
+        socket.outlet.send(&mut self.core, sent);
+        let is_refused = status == UdpStatus::Alive && socket.outlet.refusal.is_some();
+        let refused = is_refused.then(|| socket.take_refusal()).flatten();
+        if status == UdpStatus::Gone
+            || refused.is_some_and(|error| session.refused(&mut self.core, error) == UdpStatus::Gone)
+        {
             self.remove_session(id);
         }
     }
@@ -225,28 +229,27 @@ impl<D: Driver> EventLoop<D> {
         }
     }
 
-    /// Receives up to the turn's budget; each datagram's answers leave before the next is received.
+    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received.
     fn read_sessions(&mut self, id: EndpointId) {
-        for _ in 0..self.core.limits.datagrams_per_turn {
+        let mut left = self.core.limits.datagrams_per_turn;
+        while left > 0 {
             let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) else { return };
+            let batch = &mut self.datagrams.batch;
+            batch.open(left);
+            let received = socket.outlet.socket.recv_batch(batch);
+            left = left.saturating_sub(batch.len().max(1));
             let counters = &mut self.core.counters[socket.link.counters as usize];
-            match socket.outlet.socket.recv_from(&mut self.datagrams.read_buffer) {
-                Ok(received) => {
-                    counters.datagrams_in += 1;
-                    counters.bytes_in += received.len as u64;
-                    self.on_datagram(id, received);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.link.flags.remove(Flag::READABLE);
-                    return;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    counters.datagram_errors += 1;
-                    if is_refusal(&error) {
-                        self.refuse_session(id, error);
-                    }
-                }
+            counters.datagrams_in += batch.len() as u64;
+            counters.bytes_in += batch.bytes() as u64;
+            let drained = received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            if drained {
+                socket.link.flags.remove(Flag::READABLE);
+            }
+            self.hand_over(id);
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => self.note_error(id, error),
+                _ => {}
             }
         }
         if let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id)
@@ -257,9 +260,49 @@ impl<D: Driver> EventLoop<D> {
         }
     }
 
-    /// Hands a datagram, which is in the buffer, to its session: a new one, if need be and may be.
-    fn on_datagram(&mut self, id: EndpointId, received: Received) {
+    /// An earlier datagram's peer was not there.
+    #[cold]
+    fn note_error(&mut self, id: EndpointId, error: io::Error) {
         let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) else { return };
+        self.core.counters[socket.link.counters as usize].datagram_errors += 1;
+        if is_refusal(&error) {
+            self.refuse_session(id, error);
+        }
+    }
+
+    /// Hands a batch over, and sends what was answered.
+    fn hand_over(&mut self, id: EndpointId) {
+        let Some(Entry::SessionSocket(socket)) = self.entries.get(id) else { return };
+        let counters = socket.link.counters;
+        for index in 0..self.datagrams.batch.len() {
+            if !self.on_datagram(id, index) {
+                return discard(&mut self.core, counters, &self.datagrams.batch, index);
+            }
+            if self.datagrams.out.is_much() {
+                self.send_answers(id);
+            }
+        }
+        self.send_answers(id);
+    }
+
+    /// Sends what a socket's sessions have answered.
+    fn send_answers(&mut self, id: EndpointId) {
+        if self.datagrams.out.is_empty() {
+            return;
+        }
+        if let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) {
+            socket.outlet.send(&mut self.core, &mut self.datagrams.out);
+            if let Some(error) = socket.take_refusal() {
+                self.refuse_session(id, error);
+            }
+        }
+    }
+
+    /// Hands a datagram of the batch to its session: a new one, if need be and may be. False if the socket has gone.
+    #[inline]
+    fn on_datagram(&mut self, id: EndpointId, index: usize) -> bool {
+        let (&received, _) = self.datagrams.batch.datagram(index);
+        let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) else { return false };
         let counters = socket.link.counters;
         let known = match &socket.serves {
             Serves::Anybody(peers) => peers.get(&received.source),
@@ -268,14 +311,17 @@ impl<D: Driver> EventLoop<D> {
         let session = known.or_else(|| self.admit_peer(id, received));
         let Some((session, socket)) = session.and_then(|session| self.entries.session_mut(session)) else {
             self.core.counters[counters as usize].bytes_discarded += received.len as u64;
-            return;
+            return true;
         };
-        let mut desk = Desk { core: &mut self.core, out: &mut self.shop.out, socket };
-        let status = session.on_datagram(&mut desk, received.local, &mut self.datagrams.read_buffer[..received.len]);
+        let DatagramWorkshop { batch, out: sent } = &mut self.datagrams;
+        let mut desk = Desk { core: &mut self.core, out: &mut self.shop.out, socket, sent };
+        let (_, payload) = batch.datagram(index);
+        let status = session.on_datagram(&mut desk, received.local, payload);
         let session = session.link.id;
         if status == UdpStatus::Gone {
             self.remove_session(session);
         }
+        true
     }
 
     /// Opens a session for a peer that is not known, if one more may be. Who is refused costs next to nothing.
@@ -335,9 +381,11 @@ impl<D: Driver> EventLoop<D> {
 
     /// Takes a socket out that is to close, when nothing keeps it any more.
     fn remove_if_done(&mut self, id: EndpointId) {
-        if let Some(Entry::SessionSocket(socket)) = self.entries.get(id)
-            && socket.is_done()
-        {
+        let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) else { return };
+        if socket.is_done() {
+            socket.outlet.send(&mut self.core, &mut self.datagrams.out); // last words of the batch that is handed over
+        }
+        if socket.is_done() {
             self.remove_session_socket(id);
         }
     }

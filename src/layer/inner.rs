@@ -35,8 +35,6 @@ pub struct Inner<P> {
     /// Something is to be done after each of its callbacks: its output is kept apart, or ends a datagram.
     attended: bool,
     switches: u8,
-    /// What it declared by `hold`: apart from what the layer did.
-    held: usize,
     reserve: Option<Box<Reserve>>,
 }
 
@@ -100,7 +98,6 @@ impl<P: Protocol> Inner<P> {
             seals: false,
             attended: false,
             switches: 0,
-            held: 0,
             reserve: None,
         }
     }
@@ -274,7 +271,6 @@ impl<P: Protocol> Inner<P> {
     }
 
     pub(super) fn on_close(&mut self, cx: &mut Closing<'_>, reason: &CloseReason) {
-        cx.core.held -= std::mem::take(&mut self.held);
         if let Some(reserve) = self.reserve.take() {
             cx.core.held -= reserve.charged;
             cx.count_undelivered(reserve.letters.len() as u64);
@@ -351,7 +347,6 @@ impl<P: Protocol> Inner<P> {
         let said_inside = Flag::DRAIN_OWED | Flag::INNER_TAIL;
         let said_outside = cx.link.flags.only(said_inside);
         cx.link.flags.remove(said_inside);
-        std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         let seals = self.seals;
         if seals {
             self.reserve();
@@ -367,6 +362,7 @@ impl<P: Protocol> Inner<P> {
             stream: cx.stream,
             out,
             outside,
+            offered: cx.offered,
             requests: before,
             depth: cx.depth + 1,
         };
@@ -376,7 +372,6 @@ impl<P: Protocol> Inner<P> {
             Slot::Empty => Ok(()),
         };
         let asked = inside.requests;
-        std::mem::swap(&mut cx.link.held_by_protocol, &mut self.held);
         self.drain_owed |= cx.link.flags.contains(Flag::DRAIN_OWED);
         self.holds |= cx.link.flags.contains(Flag::INNER_TAIL);
         cx.link.flags.insert(said_outside);

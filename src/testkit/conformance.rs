@@ -58,6 +58,8 @@ impl fmt::Display for Conformance {
 /// - with the input cut at each byte, and at each two bytes (up to 4,000 pairs; of more, 4,000 that are
 ///   always the same), and one byte at a time; in one go, and with [time](Script::pause) between the pieces;
 /// - with reads that give one byte, and `WouldBlock` in between;
+/// - if it [lends](crate::Context::lend_read_buffer) the loop a buffer to read into: with the same cuts and all of the
+///   input by `on_data`;
 /// - with a peer that takes the output up to each byte and the rest later, that takes it one byte at a
 ///   time, with `WouldBlock` in between, or that takes nothing until a step has come to rest; each of these also
 ///   with a [`high_water`](crate::Limits::high_water) of 32 bytes, so that [`has_room`](crate::Context::has_room) often
@@ -112,7 +114,7 @@ pub fn check_conformance<P: Protocol>(protocol: impl FnMut() -> P, script: &Scri
     let name = type_name::<P>();
     aloud(|| {
         with_context(
-            || Check { protocol, script: script.clone(), done: Conformance::default() }.run(),
+            || Check { protocol, script: script.clone(), done: Conformance::default(), fills: 0 }.run(),
             |text| blame(name, text),
         )
     })
@@ -128,6 +130,8 @@ struct Check<F> {
     protocol: F,
     script: Script,
     done: Conformance,
+    /// How often bytes were read straight into what the protocol lent.
+    fills: u64,
 }
 
 impl<P: Protocol, F: FnMut() -> P> Check<F> {
@@ -146,6 +150,9 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
         self.compare(&baseline, &Delivery::default()); // a protocol that differs by itself can't be compared
         for delivery in Delivery::equal_ones(input, baseline.sent.len()) {
             self.compare(&baseline, &delivery);
+        }
+        if self.fills > 0 {
+            Delivery::copied_ones(input).for_each(|delivery| self.compare(&baseline, &delivery));
         }
         for after in delivery::places(0, input + 1) {
             self.break_off(&baseline, after);
@@ -190,7 +197,7 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
     }
 
     fn play(&mut self, delivery: &Delivery) -> Run {
-        let Self { protocol, script, done } = self;
+        let Self { protocol, script, done, fills } = self;
         let run = with_context(
             || {
                 let run = play(protocol(), script, delivery);
@@ -201,6 +208,7 @@ impl<P: Protocol, F: FnMut() -> P> Check<F> {
         );
         done.runs += 1;
         done.callbacks += run.callbacks;
+        *fills += run.fills;
         run
     }
 }

@@ -37,6 +37,9 @@ pub(super) type Shared = Rc<RefCell<State>>;
 /// What stands for the address of a Unix socket.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
+/// The first of the ports that the system picks from (RFC 6335 §6).
+pub(super) const FIRST_PORT: u16 = 49_152;
+
 /// Everything on the network.
 pub(super) struct State {
     pub(super) now: Time,
@@ -56,7 +59,10 @@ pub(super) struct State {
     /// What the next connect fails with at once.
     pub(super) refuse_connect: Option<io::ErrorKind>,
     pub(super) waker: Arc<MemoryWaker>,
-    pub(super) next_port: u16,
+    /// The port that was picked last.
+    pub(super) last_port: u16,
+    /// The host that the next peer connects from.
+    pub(super) peers: Ipv4Addr,
 }
 
 /// Counts the wake-ups.
@@ -87,6 +93,8 @@ pub(super) struct StreamState {
     pub(super) broken: Option<io::ErrorKind>,
     /// Bytes that the loop has written.
     pub(super) outbound: Vec<u8>,
+    /// How many were not kept, if they are only counted.
+    pub(super) discarded: Option<u64>,
     /// How many more the loop may write.
     pub(super) window: usize,
     /// The most that each of the next reads gives; 0 stands for `WouldBlock`.
@@ -114,6 +122,7 @@ impl StreamState {
             eof: false,
             broken: None,
             outbound: Vec::new(),
+            discarded: None,
             window: usize::MAX,
             read_sizes: VecDeque::new(),
             write_sizes: VecDeque::new(),
@@ -180,15 +189,31 @@ impl State {
 
     /// An address nobody has yet: the port the system would pick.
     pub(super) fn bind(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let taken = |address| {
-            self.listeners.iter().any(|(_, listener)| listener.open && listener.address == address)
-                || self.sockets.iter().any(|(_, socket)| socket.open && socket.address == address)
-        };
         if address.port() != 0 {
-            return if taken(address) { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(address) };
+            return if self.is_taken(address) { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(address) };
         }
-        self.next_port += 1;
-        Ok(SocketAddr::new(address.ip(), self.next_port))
+        for _ in FIRST_PORT..=u16::MAX {
+            self.last_port = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
+            let address = SocketAddr::new(address.ip(), self.last_port);
+            if !self.is_taken(address) {
+                return Ok(address);
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    fn is_taken(&self, address: SocketAddr) -> bool {
+        self.listeners.iter().any(|(_, listener)| listener.open && listener.address == address)
+            || self.sockets.iter().any(|(_, socket)| socket.open && socket.address == address)
+    }
+
+    /// The address of a peer that connects: on another host when the ports of one are used up.
+    pub(super) fn next_peer(&mut self) -> io::Result<SocketAddr> {
+        let peer = self.bind(SocketAddr::new(self.peers.into(), 0))?;
+        if peer.port() == u16::MAX {
+            self.peers = Ipv4Addr::from_bits(self.peers.to_bits() + 1);
+        }
+        Ok(peer)
     }
 }
 
@@ -223,16 +248,22 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
     type Stream = MemoryStream;
     type Listener = MemoryListener;
     type Socket = MemorySocket;
+    type Events = Vec<Ready>;
 
     const SHORT_MEANS_DRAINED: bool = DRAINED;
 
     /// Reports what the script raised, and never waits.
-    fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(&mut self, _timeout: Option<Duration>, events: &mut Vec<Ready>) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
         state.polls += 1;
         state.waker.woken.store(false, Ordering::Release);
-        ready.append(&mut state.ready);
+        events.clear();
+        events.append(&mut state.ready);
         Ok(())
+    }
+
+    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = Ready> {
+        events.iter().copied()
     }
 
     fn now(&self) -> Time {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::memory::{ListenerState, MemoryDriver, MemoryWaker, NOWHERE, Shared, State, StreamState};
+use super::memory::{FIRST_PORT, ListenerState, MemoryDriver, MemoryWaker, NOWHERE, Shared, State, StreamState};
 use crate::Time;
 use crate::driver::{AcceptError, Ready, Received};
 
@@ -66,7 +66,8 @@ fn make<const SHORT_MEANS_DRAINED: bool>() -> (MemoryDriver<SHORT_MEANS_DRAINED>
         answers: BTreeMap::new(),
         refuse_connect: None,
         waker: MemoryWaker::default().into(),
-        next_port: 49_151,
+        last_port: FIRST_PORT - 1,
+        peers: Ipv4Addr::LOCALHOST,
     }));
     (MemoryDriver { state: Rc::clone(&state) }, Network { state })
 }
@@ -94,7 +95,7 @@ impl Network {
     /// nobody listens.
     #[must_use]
     pub fn connect(&self, address: SocketAddr) -> Option<Peer> {
-        let source = self.state.borrow_mut().bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).ok()?;
+        let source = self.state.borrow_mut().next_peer().ok()?;
         self.connect_to(|it| it.path.is_none() && it.address == address, StreamState::new(address, source))
     }
 
@@ -181,7 +182,7 @@ impl Network {
     /// Sends a datagram to the UDP socket bound to `to`, or to its port on the wildcard address. False if there is none,
     /// or it is connected to somebody else.
     pub fn send_datagram(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
-        let received = Received { len: payload.len(), source: from, local: Some(to.ip()) };
+        let received = Received { len: payload.len(), source: from, local: Some(to.ip()), ecn: None };
         self.push_datagram(to, Ok((received, payload.to_vec())))
     }
 

@@ -67,6 +67,12 @@ pub(super) struct Watch {
     /// Input that was left unconsumed when it was last offered: what is offered beyond that is news.
     left: Cell<usize>,
     reading: Cell<Reading>,
+    /// Bytes of the buffer that the protocol lent last.
+    lent: Cell<usize>,
+    /// How often a buffer that it lent was filled.
+    fills: Cell<u64>,
+    /// What it lends is not asked for: everything comes to its `on_data`.
+    copies: Cell<bool>,
     /// Others hold all the memory there is, whenever a callback runs.
     full: Cell<bool>,
     stage: Cell<Option<Stage>>,
@@ -237,6 +243,16 @@ impl Watch {
         self.reading.get() == Reading::PausedInVain
     }
 
+    /// How often bytes were read straight into a buffer of the protocol's.
+    pub(super) fn fills(&self) -> u64 {
+        self.fills.get()
+    }
+
+    /// From now on buffers of the protocol's are not read into.
+    pub(super) fn copy_all(&self) {
+        self.copies.set(true);
+    }
+
     fn take_memory(&self, cx: &mut Context<'_>) -> usize {
         let rest = if self.full.get() { cx.core.limits.loop_memory.saturating_sub(cx.core.held) } else { 0 };
         cx.core.held += rest;
@@ -300,6 +316,26 @@ impl Protocol for Observed {
 
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
         self.offer("on_data", cx, input, |protocol, cx, input| protocol.on_data(cx, input))
+    }
+
+    fn read_buffer(&mut self) -> &mut [u8] {
+        if self.watch.copies.get() || self.stage != Stage::Open {
+            return &mut [];
+        }
+        let lent = self.protocol.read_buffer();
+        self.watch.lent.set(lent.len());
+        lent
+    }
+
+    fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let lent = self.watch.lent.take();
+        demand!(
+            (1..=lent).contains(&count),
+            "on_filled was told of {count} bytes, of {lent} that were lent: the fault of what calls it"
+        );
+        self.watch.left.set(0);
+        self.watch.fills.set(self.watch.fills.get() + 1);
+        self.observe("on_filled", cx, |protocol, cx| (protocol.on_filled(cx, count), true))
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ const OWNER: EndpointId = EndpointId::new(3, 1);
 struct Wheel {
     timers: Timers,
     head: u32,
-    due: Vec<(Time, EndpointId, TimerId)>,
+    due: Vec<(Time, u32, TimerId)>,
 }
 
 impl Wheel {
@@ -194,5 +194,52 @@ fn agrees_with_a_naive_list_over_random_operations() {
             }
             assert_eq!(wheel.timers.len(), model.0.len(), "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn what_each_timer_costs() {
+    assert_eq!(size_of::<Entry>(), 28);
+}
+
+#[test]
+fn a_turn_looks_at_the_few_that_are_due_next_however_many_are_armed() {
+    let mut wheel = Wheel::new();
+    const ARMED: u64 = 100_000;
+    // Heartbeats of five seconds, each with a head of its own as connections have.
+    let spread = 5_000_000_000 / ARMED;
+    for timer in 0..ARMED {
+        let deadline = Time::from_nanos(5_000_000_000 + timer * spread);
+        wheel.timers.set(OWNER, &mut NONE.clone(), 0, deadline);
+    }
+    assert_eq!(wheel.timers.next_deadline(), Some(Time::from_nanos(5_000_000_000)));
+    for timer in 0..ARMED {
+        let deadline = Time::from_nanos(5_000_000_000 + timer * spread);
+        assert_eq!(wheel.timers.next_deadline(), Some(deadline), "the next one exactly: no wake-up for nothing");
+        assert!(wheel.fire(deadline).len() == 1);
+        let tick = (deadline.as_nanos() >> TICK_BITS) as usize % SLOTS;
+        assert!(wheel.timers.list(tick).count() <= 2, "what lies in the slot is looked at again at the next deadline");
+    }
+    assert_eq!(wheel.timers.len(), 0);
+}
+
+impl Timers {
+    /// The entries of a slot of the lowest level, in order.
+    fn list(&self, slot: usize) -> impl Iterator<Item = u32> {
+        let mut index = self.slots[slot].first;
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(index)?;
+            let found = std::mem::replace(&mut index, entry.next);
+            Some(found)
+        })
+    }
+}
+
+#[test]
+fn timers_of_one_deadline_fire_in_the_order_they_were_set() {
+    for after in [Duration::from_micros(1), Duration::from_secs(1), Duration::from_secs(100_000)] {
+        let mut wheel = Wheel::new();
+        let timers = [0; 20].map(|_| wheel.set(at(after)));
+        assert_eq!(wheel.fire(at(after)), timers, "{after:?}");
     }
 }

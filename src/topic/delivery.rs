@@ -89,9 +89,9 @@ impl Core {
             waiting -= 1;
         }
         let subscription = &mut self.topics.subscriptions[index as usize];
-        let Some(slot) = self.registry.get_mut(subscription.owner) else { return false };
+        let Some(desk) = self.registry.desk(subscription.owner) else { return false };
         let slip = Slip { publication: parcel, subscription: index, later: NONE };
-        let letter = self.post_office.push(&mut slot.mailbox, subscription.owner, Body::Slip(slip));
+        let letter = self.post_office.push(&mut desk.mailbox, subscription.owner, Body::Slip(slip));
         match self.post_office.slip_mut(subscription.last_letter) {
             Some(last) => last.later = letter,
             None => subscription.first_letter = letter,
@@ -137,8 +137,8 @@ impl Core {
         if letter == NONE {
             return false;
         }
-        let Some(slot) = self.registry.get_mut(subscription.owner) else { return false };
-        if let Body::Slip(slip) = self.post_office.remove(&mut slot.mailbox, letter) {
+        let Some(desk) = self.registry.desk(subscription.owner) else { return false };
+        if let Body::Slip(slip) = self.post_office.remove(&mut desk.mailbox, letter) {
             self.take_letter(letter, slip);
             self.held -= self.topics.release(slip.publication);
             self.count_dropped(index);
@@ -154,8 +154,12 @@ impl Core {
 
     /// The oldest letter of a mailbox that was written before this round began, opened.
     pub(crate) fn next_message(&mut self, link: &Link) -> Option<Message> {
-        let slot = self.registry.get_mut(link.id)?;
-        match self.post_office.pop(&mut slot.mailbox)? {
+        let desk = self.registry.desk(link.id)?;
+        let Some(letter) = self.post_office.pop(&mut desk.mailbox) else {
+            self.registry.clear_desk(link.id);
+            return None;
+        };
+        match letter {
             (_, Body::Message(message)) => Some(message),
             (letter, Body::Slip(slip)) => Some(Message::Published(self.hand_over(letter, slip))),
         }

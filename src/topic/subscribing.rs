@@ -21,9 +21,12 @@ impl Core {
 
     /// Subscribes the connection or socket of `link`, or gives its subscription another policy.
     pub(crate) fn subscribe(&mut self, link: &Link, depth: u8, topic: &str, slow: Slow) -> Result<(), LimitExceeded> {
-        let Some(slot) = self.registry.get_mut(link.id) else { return Ok(()) }; // it has ended
+        if !self.registry.contains(link.id) {
+            return Ok(()); // it has ended
+        }
         let found = self.topics.find(topic);
-        let (mut count, mut sibling) = (0, slot.subscriptions);
+        let first = self.registry.desk(link.id).map_or(NONE, |desk| desk.subscriptions);
+        let (mut count, mut sibling) = (0, first);
         while let Some(subscription) = self.topics.subscriptions.get_mut(sibling as usize) {
             if Some(subscription.topic) == found {
                 subscription.depth = subscription.depth.min(depth);
@@ -42,8 +45,9 @@ impl Core {
         }
         self.held = wanted;
         let topic = found.unwrap_or_else(|| self.topics.insert(topic));
-        let sibling = slot.subscriptions;
-        slot.subscriptions = self.topics.attach(Subscription::new(topic, link, depth, slow, sibling));
+        if let Some(desk) = self.registry.make_desk(link.id) {
+            desk.subscriptions = self.topics.attach(Subscription::new(topic, link, depth, slow, first));
+        }
         Ok(())
     }
 
@@ -67,8 +71,8 @@ impl Core {
 
     /// Ends those of the subscriptions of `id` that `ends` says, and says whether there were any.
     fn end_subscriptions(&mut self, id: EndpointId, ends: impl Fn(&Subscription) -> bool) -> bool {
-        let Some(slot) = self.registry.get_mut(id) else { return false };
-        let mut index = slot.subscriptions;
+        let Some(desk) = self.registry.desk(id) else { return false };
+        let mut index = desk.subscriptions;
         let (mut ended, mut kept) = (false, NONE);
         while let Some(subscription) = self.topics.subscriptions.get(index as usize) {
             let (next, ends) = (subscription.sibling, ends(subscription));
@@ -85,12 +89,13 @@ impl Core {
             }
             index = next;
         }
+        self.registry.clear_desk(id);
         ended
     }
 
     fn set_subscriptions(&mut self, id: EndpointId, first: u32) {
-        if let Some(slot) = self.registry.get_mut(id) {
-            slot.subscriptions = first;
+        if let Some(desk) = self.registry.desk(id) {
+            desk.subscriptions = first;
         }
     }
 

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::Ecn;
+
 /// How to bind or connect a UDP socket: [`EventLoop::bind_udp_with`](crate::EventLoop::bind_udp_with),
 /// [`EventLoop::connect_udp_with`](crate::EventLoop::connect_udp_with), [`SessionOptions::udp`].
 ///
@@ -59,6 +61,17 @@ pub struct UdpOptions {
     /// sessions answer from it: for a socket on a wildcard address of a machine with several. Linux and Android
     /// (`IP_PKTINFO`, `IPV6_RECVPKTINFO`); elsewhere `Unsupported`. Default off: each receive and each send costs some more.
     pub local_addresses: bool,
+    /// What is sent is marked so (RFC 3168 §5), unless a datagram says otherwise
+    /// ([`SendOptions::ecn`](crate::SendOptions::ecn)). Who says that congestion may be marked must ask its peers for what
+    /// they were told, and slow down. Default [`Ecn::NotEct`].
+    pub ecn: Ecn,
+    /// Asks how the network marked each datagram ([`Datagram::ecn`](crate::Datagram::ecn)). Linux and Android
+    /// (`IP_RECVTOS`, `IPV6_RECVTCLASS`); elsewhere `Unsupported`. Default off: each receive costs some more.
+    pub receive_ecn: bool,
+    /// Hands datagrams of one length that go to one peer, one after the other, to the system in one piece, and takes
+    /// them from it so (udp(7): `UDP_SEGMENT`, `UDP_GRO`; no datagram is changed by it): for bulk. Where the system or the
+    /// network card can't, they go singly. Default off: with many small peers it costs more than it saves.
+    pub offload: bool,
 }
 
 /// A multicast group, and the interface by which it is joined.

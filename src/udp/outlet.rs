@@ -1,11 +1,10 @@
 //! The way out of a UDP socket: what the system has no room for waits, within the limit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
-use crate::Core;
-use crate::datagram::{Datagrams, Envelope};
-use crate::driver::Socket;
+use crate::datagram::Datagrams;
+use crate::driver::{Outgoing, Socket, Transmit};
+use crate::{Core, SendOptions};
 
 /// A socket, and the datagrams that it has not taken.
 pub(crate) struct Outlet<K> {
@@ -31,28 +30,40 @@ impl<K: Socket> Outlet<K> {
         self.queue.is_empty()
     }
 
-    /// Sends a datagram behind those that wait.
-    pub(crate) fn send(&mut self, core: &mut Core, target: SocketAddr, source: Option<IpAddr>, payload: &[u8]) {
-        let envelope = Envelope { target, source, len: payload.len() };
-        if self.queue.is_empty() && self.try_send(core, envelope, payload) {
+    /// Sends datagrams behind those that wait; none are left in `out`.
+    #[inline]
+    pub(crate) fn send(&mut self, core: &mut Core, out: &mut Datagrams) {
+        if out.is_empty() {
             return;
         }
-        let cost = Datagrams::cost(payload.len());
-        let fits = self.queue.len() + cost <= core.limits.datagram_queue && core.held + cost <= core.limits.loop_memory;
-        if fits {
-            core.held += cost;
-            self.queue.push(target, source, payload);
-        } else {
-            core.counters[self.counters as usize].datagrams_dropped += 1;
+        let done = if self.queue.is_empty() { self.try_send(core, out.iter()) } else { 0 };
+        if done < out.count() {
+            self.enqueue(core, out.iter().skip(done));
+        }
+        out.clear();
+    }
+
+    /// Has them wait, within the limits.
+    #[cold]
+    fn enqueue<'a>(&mut self, core: &mut Core, datagrams: impl Iterator<Item = Transmit<'a>>) {
+        for Transmit { payload, target, source, ecn } in datagrams {
+            let cost = Datagrams::cost(payload.len());
+            let limits = &core.limits;
+            if self.queue.len() + cost <= limits.datagram_queue && core.held + cost <= limits.loop_memory {
+                core.held += cost;
+                self.queue.push(target, SendOptions { source, ecn }, payload);
+            } else {
+                core.counters[self.counters as usize].datagrams_dropped += 1;
+            }
         }
     }
 
     /// Sends what waits, until the system has no room.
     pub(crate) fn on_writable(&mut self, core: &mut Core) {
         let mut queue = std::mem::take(&mut self.queue);
-        let sent = queue.iter().take_while(|&(envelope, payload)| self.try_send(core, envelope, payload)).count();
+        let done = self.try_send(core, queue.iter());
         let before = queue.len();
-        queue.remove_first(sent);
+        queue.remove_first(done);
         core.held -= before - queue.len();
         if !queue.is_empty() {
             self.queue = queue;
@@ -66,27 +77,31 @@ impl<K: Socket> Outlet<K> {
         self.queue = Datagrams::default();
     }
 
-    /// Hands a datagram to the system, or drops one that it will never take. False if it has no room now.
-    #[inline]
-    fn try_send(&mut self, core: &mut Core, Envelope { target, source, .. }: Envelope, payload: &[u8]) -> bool {
+    /// Hands datagrams to the system, and drops those that it will never take. Says how many that were before it had no
+    /// more room.
+    fn try_send(&mut self, core: &mut Core, mut datagrams: Outgoing<'_>) -> usize {
         let counters = &mut core.counters[self.counters as usize];
-        loop {
-            match self.socket.send_to(payload, target, source) {
-                Ok(()) => {
-                    counters.datagrams_out += 1;
-                    counters.bytes_out += payload.len() as u64;
+        let all = datagrams.len();
+        while datagrams.len() > 0 {
+            match self.socket.send_batch(datagrams.clone()) {
+                Ok(sent) => {
+                    // At least one, whatever a driver says: so this ends.
+                    let sent = sent.clamp(1, datagrams.len());
+                    counters.datagrams_out += sent as u64;
+                    counters.bytes_out += datagrams.skip_first(sent) as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     counters.datagrams_dropped += 1;
+                    datagrams.skip_first(1);
                     if is_refusal(&error) {
                         self.refusal = Some(error);
                     }
                 }
             }
-            return true;
         }
+        all - datagrams.len()
     }
 }
 

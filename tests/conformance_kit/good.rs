@@ -191,3 +191,92 @@ fn waiting_for_many_bytes_is_no_spin() {
     let schedule: Schedule = std::iter::repeat_n(reads, 80).chain([bytes]).collect();
     assert_eq!(fuzz(|| Netstrings, &schedule.encode()).all_sent(), b"15000\n");
 }
+
+/// Records of a length in two bytes, echoed; of one that is not whole the part that is there is kept, and what follows is
+/// read straight behind it. A record that begins with `!` has the reading pause for a second.
+#[derive(Default)]
+pub(crate) struct Records {
+    record: Vec<u8>,
+    filled: usize,
+    miscounts: usize,
+}
+
+impl Records {
+    /// With a fault: what is read straight into a record is taken for a byte more.
+    pub(crate) fn miscounting() -> Self {
+        Self { miscounts: 1, ..Self::default() }
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        self.filled += count;
+        if self.filled < self.record.len() {
+            cx.lend_read_buffer();
+            return Ok(());
+        }
+        cx.send(&self.record);
+        if self.record.starts_with(b"!") {
+            cx.pause_reading();
+            cx.set_timer(Duration::from_secs(1));
+        }
+        (self.record, self.filled) = (Vec::new(), 0);
+        Ok(cx.hold(0)?)
+    }
+}
+
+impl Protocol for Records {
+    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        while !cx.is_reading_paused() {
+            if self.record.is_empty() {
+                let Some(&[high, low]) = input.first_chunk() else { break };
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                if !(1..=1024).contains(&length) {
+                    return Err(Failure::peer("no such record"));
+                }
+                cx.hold(length)?;
+                self.record = vec![0; length];
+                input.take(2);
+            }
+            let count = input.len().min(self.record.len() - self.filled);
+            if count == 0 {
+                cx.lend_read_buffer();
+                break;
+            }
+            self.record[self.filled..self.filled + count].copy_from_slice(input.take(count));
+            self.fill(cx, count)?;
+        }
+        Ok(())
+    }
+
+    fn read_buffer(&mut self) -> &mut [u8] {
+        &mut self.record[self.filled..]
+    }
+
+    fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let most = self.record.len() - self.filled;
+        self.fill(cx, (count + self.miscounts).min(most))
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
+        cx.resume_reading();
+        Ok(())
+    }
+}
+
+pub(crate) fn records() -> Script {
+    Script::new()
+        .send(b"\x00\x05first\x00\x01")
+        .expect_sent("first")
+        .send(b".\x00\x0a!no more..")
+        .expect_sent(".!no more..")
+        .send(b"\x00\x04last\x00\x03")
+        .advance(Duration::from_secs(1))
+        .expect_sent("last")
+        .send("end")
+        .expect_sent("end")
+}
+
+#[test]
+fn what_is_read_straight_into_a_buffer_of_its_own() {
+    let checked = check_conformance(Records::default, &records());
+    assert_eq!(checked.output, b"first.!no more..lastend".len());
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::testkit::{Script, note};
 use switchboard::{CloseReason, Closing, Context, Failure, Input, Limits, Message, Protocol, TimerId};
 
+use crate::good::{Records, records};
 use crate::{answer_lines, assert_says, complaint, most_allocated};
 
 type OnInput = Box<dyn FnMut(&mut Context<'_>, &mut Input<'_>) -> Result<(), Failure>>;
@@ -290,7 +291,9 @@ fn room_that_is_not_asked_for() {
 fn a_drain_that_nobody_waits_for_stalls_the_conversation() {
     let said = complaint(
         || {
-            let stalling = planted(|cx, input| answer_lines(cx, input, |cx, _| cx.send(&[b'x'; 9000])));
+            // In small pieces, which wait for the end of the callback.
+            let stalling =
+                planted(|cx, input| answer_lines(cx, input, |cx, _| [[b'x'; 1000]; 9].iter().for_each(|x| cx.send(x))));
             Planted { on_drain: |_| {}, ..stalling } // reading is never resumed
         },
         &Script::new().send("1\n2\n3\n"),
@@ -389,4 +392,11 @@ fn an_end_that_comes_too_early_for_the_output() {
         &said,
         &["it sends something else", "expected: 4 bytes", "one byte at a time, the peer taking nothing"],
     );
+}
+
+/// Whoever counts what was read straight into its buffer otherwise than what came to `on_data`.
+#[test]
+fn an_answer_that_depends_on_where_the_bytes_were_read_to() {
+    let said = complaint(Records::miscounting, &records());
+    assert_says(&said, &["does not conform", "delivery: the input"]);
 }

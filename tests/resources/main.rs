@@ -11,11 +11,14 @@
 mod common;
 
 mod backlog;
+mod both_roles;
+mod broadcast;
 mod churn;
 mod crowd;
 mod exhausted;
 mod footprint;
 mod gauge;
+mod million;
 mod steady;
 mod ten_thousand;
 mod topics;

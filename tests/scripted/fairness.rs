@@ -1,9 +1,13 @@
 //! One loud connection starves nobody: a budget a turn, and a ready list for what remains.
 
-use switchboard::Limits;
-use switchboard::testkit::Peer;
-use switchboard_echo::{TcpEcho, UdpEcho};
+use std::cell::Cell;
 
+use switchboard::testkit::Peer;
+use switchboard::{Limits, Protocol, protocol_fn};
+use switchboard_echo::{TcpEcho, UdpEcho};
+use switchboard_websocket::{WebSocket, message_fn};
+
+use crate::common::web_socket;
 use crate::spy::{Log, Spy};
 use crate::world::{World, address};
 
@@ -89,6 +93,101 @@ fn the_loud_share_the_turns_evenly() {
         let unread: Vec<usize> = loud.iter().map(Peer::unread).collect();
         let (least, most) = (unread.iter().min().unwrap(), unread.iter().max().unwrap());
         assert!(most - least <= 1000, "{unread:?}");
+    }
+}
+
+/// A crowd that speaks in each turn, beside one whose peer has sent `flood`. Gives what the loop read of that in the turns.
+fn read_beside(others: usize, flood: &[u8], protocol: fn() -> Box<dyn Protocol>) -> Vec<usize> {
+    let mut world = World::new();
+    world.event_loop.listen(address(1), move |_| Some(protocol())).unwrap();
+    let loud = world.network.connect(address(1)).unwrap();
+    world.settle();
+    world.listen(|| TcpEcho);
+    let quiet: Vec<Peer> = (0..others).map(|_| world.peer()).collect();
+    loud.send(flood);
+    let turns = (0..4).map(|turn| {
+        quiet.iter().for_each(|peer| peer.send(b"me too"));
+        let before = loud.unread();
+        world.turn();
+        assert!(quiet.iter().all(|peer| peer.take_received() == b"me too"), "turn {turn}");
+        before - loud.unread()
+    });
+    turns.collect()
+}
+
+#[test]
+fn who_floods_is_read_less_at_a_time_the_more_others_wait() {
+    let budget = Limits::default().read_budget;
+    let flood = vec![7; 4 * budget];
+    let sink = || -> Box<dyn Protocol> {
+        Box::new(protocol_fn(|_, input| {
+            input.take_all();
+            Ok(())
+        }))
+    };
+    assert_eq!(read_beside(0, &flood, sink), [budget; 4], "alone it has all of the budget");
+    assert_eq!(read_beside(1, &flood, sink), [budget / 2; 4]);
+    for others in [10, 63] {
+        assert_eq!(read_beside(others, &flood, sink), [64 << 10; 4], "beside {others}");
+    }
+}
+
+#[test]
+fn nor_are_more_messages_of_a_flood_handled_between_two_turns_of_others_than_fit_in_that() {
+    thread_local!(static HANDLED: Cell<usize> = const { Cell::new(0) });
+    let counting = || -> Box<dyn Protocol> {
+        Box::new(WebSocket::server(message_fn(|_, _| {
+            HANDLED.set(HANDLED.get() + 1);
+            Ok(())
+        })))
+    };
+    let frame = web_socket::frame(web_socket::BINARY, &[7; 20]);
+    let flood = [web_socket::REQUEST.to_vec(), frame.repeat(100_000)].concat();
+    let read = read_beside(63, &flood, counting);
+    let most = 4 * (64 << 10) / frame.len();
+    let handled = HANDLED.get();
+    assert!((most - 100..=most).contains(&handled), "{handled} messages in four turns, {read:?} bytes");
+}
+
+/// Has a WebSocket echo two messages of a mebibyte beside so many others that speak in each turn. Gives the most bytes that
+/// it was written in a turn.
+fn written_beside(others: usize) -> u64 {
+    let mut world = World::new();
+    let echo = || {
+        WebSocket::server(message_fn(|peer, message| {
+            peer.send(message);
+            Ok(())
+        }))
+    };
+    world.event_loop.listen(address(1), move |_| Some(echo())).unwrap();
+    let loud = world.network.connect(address(1)).unwrap();
+    loud.send(web_socket::REQUEST);
+    world.settle();
+    assert!(loud.take_received().starts_with(b"HTTP/1.1 101 "));
+    loud.discard_received();
+    world.listen(|| TcpEcho);
+    let quiet: Vec<Peer> = (0..others).map(|_| world.peer()).collect();
+    let message = vec![7; 1 << 20];
+    loud.send(&web_socket::frame(web_socket::BINARY, &message).repeat(2));
+    let (mut most, mut turns) = (0, 0);
+    while loud.discarded() < 2 * (message.len() as u64 + 10) {
+        quiet.iter().for_each(|peer| peer.send(b"me too"));
+        let before = loud.discarded();
+        world.turn();
+        assert!(quiet.iter().all(|peer| peer.take_received() == b"me too"));
+        most = most.max(loud.discarded() - before);
+        turns += 1;
+        assert!(turns < 100, "it gets on");
+    }
+    assert_eq!(world.event_loop.core().held_bytes(), 0);
+    most
+}
+
+#[test]
+fn nor_is_a_long_answer_written_at_once_where_others_wait() {
+    assert_eq!(written_beside(0), (1 << 20) + 10, "alone it leaves in one piece");
+    for others in [1, 63] {
+        assert_eq!(written_beside(others), 257 << 10, "beside {others}");
     }
 }
 

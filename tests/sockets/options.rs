@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
-use switchboard::driver::{AcceptError, Driver, MioDriver, MioStream, Stream};
+use switchboard::driver::{AcceptError, Driver, MioDriver, MioEvents, MioStream, Stream};
 use switchboard::{ConnectOptions, EventLoop, Keepalive, ListenOptions, StreamOptions};
 use switchboard_echo::TcpEcho;
 
@@ -42,9 +42,9 @@ fn assert_all_set(stream: &MioStream) {
 
 /// Polls until an operation is ready.
 fn when_ready<T>(driver: &mut MioDriver, mut operation: impl FnMut(&mut MioDriver) -> Option<T>) -> T {
-    let (deadline, mut ready) = (Deadline::new(), Vec::new());
+    let (deadline, mut events) = (Deadline::new(), MioEvents::default());
     loop {
-        driver.poll(Some(deadline.left("it is ready")), &mut ready).unwrap();
+        driver.poll(Some(deadline.left("it is ready")), &mut events).unwrap();
         if let Some(done) = operation(driver) {
             return done;
         }

@@ -15,14 +15,12 @@ pub struct TcpEcho;
 
 impl Protocol for TcpEcho {
     fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        while cx.has_room() {
-            let room = cx.limits().high_water - cx.backlog();
-            cx.send(input.take(input.len().min(room)));
-            if input.is_empty() {
-                return Ok(());
-            }
+        // What is nearly always so goes by itself: in the loop it costs 20 instructions more.
+        if cx.backlog() + input.len() <= cx.limits().high_water / 2 {
+            cx.send(input.take_all());
+            return Ok(());
         }
-        cx.pause_reading();
+        Self::echo_as_room_allows(cx, input);
         Ok(())
     }
 
@@ -36,5 +34,20 @@ impl Protocol for TcpEcho {
         cx.send(rest.take_all());
         cx.finish();
         Ok(())
+    }
+}
+
+impl TcpEcho {
+    #[cold]
+    #[inline(never)]
+    fn echo_as_room_allows(cx: &mut Context<'_>, input: &mut Input<'_>) {
+        while cx.has_room() {
+            let room = cx.limits().high_water - cx.backlog();
+            cx.send(input.take(input.len().min(room)));
+            if input.is_empty() {
+                return;
+            }
+        }
+        cx.pause_reading();
     }
 }

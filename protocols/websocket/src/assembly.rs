@@ -1,11 +1,14 @@
 //! A message that did not arrive whole in one frame and one read: put together here, or handed on in pieces.
 
+use std::ops::RangeInclusive;
+
 use switchboard::{LimitExceeded, TimerId};
 
 use crate::deflate::{Incoming, InflateError, Inflater};
 use crate::frame::{Header, OpCode};
+use crate::gathered::Gathered;
 use crate::mask::{self, Key};
-use crate::utf8::{Decoder, InvalidUtf8};
+use crate::utf8::{self, Decoder, InvalidUtf8};
 use crate::{Delivery, Message, Settings, error::MessageLimit};
 
 /// What has arrived of a message: unmasked and checked as it came, and not looked at again.
@@ -53,8 +56,8 @@ impl From<InflateError> for Refusal {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Text(String, Decoder),
-    Binary(Vec<u8>),
+    Text(Gathered, Decoder),
+    Binary(Gathered),
     /// Of a message that is handed on in pieces nothing is kept.
     TextPieces(Decoder),
     BinaryPieces,
@@ -64,9 +67,9 @@ impl Assembly {
     /// A message that begins with a frame of this opcode, with what decompresses it.
     pub(crate) fn new(opcode: OpCode, delivery: Delivery, incoming: Option<Incoming>) -> Self {
         let content = match (opcode, delivery) {
-            (OpCode::Text, Delivery::Whole) => Content::Text(String::new(), Decoder::new()),
+            (OpCode::Text, Delivery::Whole) => Content::Text(Gathered::default(), Decoder::new()),
             (OpCode::Text, Delivery::Pieces) => Content::TextPieces(Decoder::new()),
-            (_, Delivery::Whole) => Content::Binary(Vec::new()),
+            (_, Delivery::Whole) => Content::Binary(Gathered::default()),
             (_, Delivery::Pieces) => Content::BinaryPieces,
         };
         let (is_fed, timer, key) = (false, None, [0; 4]);
@@ -168,9 +171,15 @@ impl Assembly {
 
     fn buffer(&self) -> usize {
         match &self.content {
-            Content::Text(text, _) => text.capacity(),
-            Content::Binary(bytes) => bytes.capacity(),
+            Content::Text(bytes, _) | Content::Binary(bytes) => bytes.capacity(),
             Content::TextPieces(_) | Content::BinaryPieces => 0,
+        }
+    }
+
+    fn gathered(&mut self) -> Option<&mut Gathered> {
+        match &mut self.content {
+            Content::Text(bytes, _) | Content::Binary(bytes) => Some(bytes),
+            Content::TextPieces(_) | Content::BinaryPieces => None,
         }
     }
 
@@ -183,29 +192,79 @@ impl Assembly {
         self.incoming.take()
     }
 
+    /// Whether what comes next can be read straight into its buffer.
+    pub(crate) fn can_lend(&self) -> bool {
+        self.left > 0 && self.incoming.is_none() && !self.is_in_pieces()
+    }
+
+    /// Room for what comes next, to be read straight into; none if that is not for it alone.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let left = if self.can_lend() { self.here(usize::MAX) } else { 0 };
+        self.gathered().map(|bytes| bytes.room(left)).unwrap_or_default()
+    }
+
     /// The capacity to [grow](Self::grow) to before `more` bytes are absorbed, if it must grow: at least twice what it
-    /// was, but no more than the message can have.
+    /// was, but no more than the message can have. Where what follows them is to be read straight into it, there is then
+    /// room for as many bytes as have arrived.
     pub(crate) fn capacity_for(&self, more: usize, settings: &Settings) -> Option<usize> {
         let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX); // within `max_message`
         let needed = bytes(self.plain) + more;
         let whole = self.fin && !self.is_compressed();
         let most = if whole { bytes(self.plain + self.left) } else { settings.max_message };
-        (self.buffer() < needed).then(|| needed.max((2 * self.buffer()).min(most)))
+        let goes_on = self.can_lend() && self.left > more as u64;
+        if self.buffer() >= needed + usize::from(goes_on) {
+            return None;
+        }
+        let doubled = 2 * if goes_on { needed } else { self.buffer() };
+        Some(needed.max(doubled.min(most))).filter(|capacity| *capacity > self.buffer())
+    }
+
+    /// The lengths of used buffers that would do instead of one of `capacity`: at best all of the message fits. They are
+    /// there already, so they may be eight times as long as what has arrived.
+    pub(crate) fn lengths_for(&self, more: usize, capacity: usize) -> [RangeInclusive<usize>; 2] {
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let most = (bytes(self.plain) + more).saturating_mul(8);
+        [capacity.max(bytes(self.plain.saturating_add(self.left)))..=most, capacity..=most]
     }
 
     /// Makes it hold `capacity` bytes.
     pub(crate) fn grow(&mut self, capacity: usize) {
-        match &mut self.content {
-            Content::Text(text, _) => text.reserve_exact(capacity - text.len()),
-            Content::Binary(bytes) => bytes.reserve_exact(capacity - bytes.len()),
-            Content::TextPieces(_) | Content::BinaryPieces => {}
+        if let Some(bytes) = self.gathered() {
+            bytes.grow(capacity);
+        }
+    }
+
+    /// Goes on in a longer buffer that was used before. What is given back is of no use any more.
+    pub(crate) fn move_to(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        match self.gathered() {
+            Some(bytes) => bytes.move_to(buffer),
+            None => buffer,
+        }
+    }
+
+    /// The buffer, for others.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        match self.content {
+            Content::Text(bytes, _) | Content::Binary(bytes) => bytes.into_buffer(),
+            Content::TextPieces(_) | Content::BinaryPieces => Vec::new(),
         }
     }
 
     /// Takes the next `payload.len()` (at most [`left`](Self::left)) bytes of the present frame, as they came.
     pub(crate) fn absorb(&mut self, payload: &mut [u8]) -> Result<(), InvalidUtf8> {
         self.unmask(payload);
-        self.add(payload)
+        self.add(payload);
+        if self.is_complete() { Ok(()) } else { self.check_last(payload.len()) }
+    }
+
+    /// The same of `count` bytes that were read straight into the [room](Self::room) for them.
+    pub(crate) fn absorb_filled(&mut self, count: usize) -> Result<(), InvalidUtf8> {
+        let key = self.key;
+        self.passed(count);
+        self.plain += count as u64;
+        let Some(payload) = self.gathered().map(|bytes| bytes.filled(count)) else { return Ok(()) };
+        unmask(payload, key);
+        if self.is_complete() { Ok(()) } else { self.check_last(count) }
     }
 
     /// The same of a compressed message. It grows by what comes out, after `hold` has agreed to the capacity it will
@@ -218,7 +277,7 @@ impl Assembly {
     ) -> Result<(), Refusal> {
         self.unmask(payload);
         let decompressor = self.inflater();
-        let Some(mut incoming) = self.incoming.take() else { return self.add(payload).map_err(Refusal::Text) };
+        let Some(mut incoming) = self.incoming.take() else { return Ok(()) };
         let inflated = incoming.push(payload, &mut |piece| {
             let (size, limit) = (self.plain + piece.len() as u64, settings.max_message);
             if size > limit as u64 {
@@ -228,17 +287,15 @@ impl Assembly {
                 hold(capacity + decompressor).map_err(Refusal::Memory)?;
                 self.grow(capacity);
             }
-            self.add(piece).map_err(Refusal::Text)
+            self.add(piece);
+            self.check_last(piece.len()).map_err(Refusal::Text)
         });
         self.incoming = Some(incoming);
         inflated
     }
 
     pub(super) fn unmask(&mut self, payload: &mut [u8]) {
-        if self.key != [0; 4] {
-            // A server's frames have none, which changes as much as one of zeros.
-            mask::apply(payload, self.key);
-        }
+        unmask(payload, self.key);
         self.passed(payload.len());
     }
 
@@ -254,29 +311,39 @@ impl Assembly {
         self.key
     }
 
-    fn add(&mut self, plain: &[u8]) -> Result<(), InvalidUtf8> {
-        self.plain += plain.len() as u64;
+    /// Whether a text can be valid so far, of which all but the last `count` bytes were checked. One that is complete is
+    /// checked as a [whole](Self::message).
+    fn check_last(&mut self, count: usize) -> Result<(), InvalidUtf8> {
         match &mut self.content {
-            Content::Text(text, decoder) => {
-                let piece = decoder.push(plain)?;
-                text.extend(piece.head);
-                text.push_str(piece.body);
-            }
-            Content::Binary(bytes) => bytes.extend_from_slice(plain),
-            Content::TextPieces(_) | Content::BinaryPieces => {}
+            Content::Text(bytes, decoder) => decoder.push(&bytes[bytes.len() - count..]).map(|_| ()),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn add(&mut self, plain: &[u8]) {
+        self.plain += plain.len() as u64;
+        if let Some(bytes) = self.gathered() {
+            bytes.append(plain);
+        }
     }
 
     /// The message, once it [is complete](Self::is_complete); of one that was handed on in pieces, what is left: nothing.
     pub(crate) fn message(&self) -> Result<Message<'_>, InvalidUtf8> {
         debug_assert!(self.is_complete());
         match &self.content {
-            Content::Text(text, decoder) => decoder.finish().map(|()| Message::Text(text)),
+            // It was checked part by part, so as to be refused early; to be lent as text it is checked once more.
+            Content::Text(bytes, _) => utf8::check(bytes).map(Message::Text),
             Content::Binary(bytes) => Ok(Message::Binary(bytes)),
             Content::TextPieces(decoder) => decoder.finish().map(|()| Message::Text("")),
             Content::BinaryPieces => Ok(Message::Binary(b"")),
         }
+    }
+}
+
+/// A server's frames have no key, which changes as much as one of zeros.
+fn unmask(payload: &mut [u8], key: Key) {
+    if key != [0; 4] {
+        mask::apply(payload, key);
     }
 }
 

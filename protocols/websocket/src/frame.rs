@@ -185,29 +185,32 @@ pub struct WholeMessage {
 #[inline(always)]
 #[must_use]
 pub fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
-    let [first, second, ..] = *bytes else { return None };
-    let opcode = match first {
-        0x81 => OpCode::Text,
-        0x82 => OpCode::Binary,
-        _ => return None,
-    };
-    let (length, key, start): (usize, Key, usize) = match second {
-        0x80..=0xfd => {
-            let [_, _, key @ ..] = *bytes.first_chunk::<6>()?;
-            (usize::from(second & 0x7f), key, 6)
-        }
+    let [first, second, key @ ..] = *bytes.first_chunk::<6>()?;
+    let opcode = message_opcode(first)?;
+    let (length, key, start) = match second {
+        0x80..=0xfd => (usize::from(second & 0x7f), key, 6),
         0xfe => {
             let [_, _, high, low, key @ ..] = *bytes.first_chunk::<8>()?;
             (usize::try_from(length_16([high, low]).ok()?).ok()?, key, 8)
         }
         0xff => {
             let length = length_64(bytes.get(2..10)?).ok()??;
-            (usize::try_from(length).ok()?, *bytes[10..].first_chunk()?, 14)
+            (usize::try_from(length).ok()?.min(usize::MAX - 14), *bytes[10..].first_chunk()?, 14)
         }
         _ => return None,
     };
-    let end = start.checked_add(length)?;
+    let end = start + length;
     (end <= bytes.len()).then_some(WholeMessage { opcode, key, start, end })
+}
+
+/// The opcode of a message's only frame, not compressed.
+#[inline]
+fn message_opcode(first: u8) -> Option<OpCode> {
+    match first {
+        0x81 => Some(OpCode::Text),
+        0x82 => Some(OpCode::Binary),
+        _ => None,
+    }
 }
 
 /// A whole message in one unmasked frame: what nearly everything that comes to a client is.
@@ -226,18 +229,14 @@ pub struct UnmaskedMessage {
 #[must_use]
 pub fn whole_unmasked_message(bytes: &[u8]) -> Option<UnmaskedMessage> {
     let [first, second, ..] = *bytes else { return None };
-    let opcode = match first {
-        0x81 => OpCode::Text,
-        0x82 => OpCode::Binary,
-        _ => return None,
-    };
+    let opcode = message_opcode(first)?;
     let (length, start): (usize, usize) = match second {
         0..=0x7d => (usize::from(second), 2),
         0x7e => (usize::try_from(length_16(*bytes[2..].first_chunk()?).ok()?).ok()?, 4),
-        0x7f => (usize::try_from(length_64(bytes.get(2..10)?).ok()??).ok()?, 10),
+        0x7f => (usize::try_from(length_64(bytes.get(2..10)?).ok()??).ok()?.min(usize::MAX - 10), 10),
         _ => return None,
     };
-    let end = start.checked_add(length)?;
+    let end = start + length;
     (end <= bytes.len()).then_some(UnmaskedMessage { opcode, start, end })
 }
 

@@ -255,6 +255,7 @@ pub mod extensions;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gathered;
 mod handler;
 pub mod handshake;
 pub mod mask;

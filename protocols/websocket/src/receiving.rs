@@ -14,13 +14,47 @@ impl<H: Handler> WebSocket<H> {
     pub(crate) fn part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
         let goes_on = self.take_part(cx, input)?;
         if (!goes_on || input.is_empty())
-            && let Some(timeout) = self.state.settings.message_timeout
             && let Some(assembly) = &mut self.state.assembly
             && !assembly.is_in_pieces()
         {
-            assembly.timer.get_or_insert_with(|| cx.set_timer(timeout));
+            if let Some(timeout) = self.state.settings.message_timeout {
+                assembly.timer.get_or_insert_with(|| cx.set_timer(timeout));
+            }
+            if assembly.can_lend() {
+                cx.lend_read_buffer();
+            }
         }
         Ok(goes_on)
+    }
+
+    /// A part of a message was read straight into its buffer.
+    pub(crate) fn absorb_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let Some(assembly) = &mut self.state.assembly else { return Ok(()) };
+        match assembly.absorb_filled(count) {
+            Ok(()) if assembly.left() > 0 => self.make_room(cx, 0),
+            Ok(()) => self.frame_done(cx).map(|_| ()),
+            Err(error) => Err(self.state.refuse(cx, error)),
+        }
+    }
+
+    /// Sees to it that the message's buffer can take `count` bytes more, and what is read after them.
+    fn make_room(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let others = self.state.memory();
+        let Some(assembly) = &mut self.state.assembly else { return Ok(()) };
+        let Some(capacity) = assembly.capacity_for(count, &self.state.settings) else { return Ok(()) };
+        let [best, enough] = assembly.lengths_for(count, capacity);
+        let used = cx.take_spare(best).or_else(|| cx.take_spare(enough));
+        if let Err(limit) = cx.hold(used.as_ref().map_or(capacity, Vec::capacity) + others) {
+            return Err(self.no_memory(cx, limit));
+        }
+        match used {
+            Some(used) => {
+                let before = assembly.move_to(used);
+                cx.give_spare(before);
+            }
+            None => assembly.grow(capacity),
+        }
+        Ok(())
     }
 
     fn take_part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
@@ -81,7 +115,6 @@ impl<H: Handler> WebSocket<H> {
 
     /// Takes what is there of the present frame.
     fn absorb(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let others = self.state.memory();
         let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
         let count = assembly.here(input.len());
         if count == 0 {
@@ -93,12 +126,8 @@ impl<H: Handler> WebSocket<H> {
         if assembly.is_compressed() {
             return self.inflate(cx, input.take(count));
         }
-        if let Some(capacity) = assembly.capacity_for(count, &self.state.settings) {
-            if let Err(limit) = cx.hold(capacity + others) {
-                return Err(self.no_memory(cx, limit));
-            }
-            assembly.grow(capacity);
-        }
+        self.make_room(cx, count)?;
+        let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
         match assembly.absorb(input.take(count)) {
             Ok(()) if assembly.left() > 0 => Ok(true),
             Ok(()) => self.frame_done(cx),
@@ -146,7 +175,7 @@ impl<H: Handler> WebSocket<H> {
         };
         let delivered =
             if assembly.is_in_pieces() { self.deliver_piece(cx, message, true) } else { self.deliver(cx, message) };
-        drop(assembly);
+        cx.give_spare(assembly.into_buffer());
         self.state.release(cx); // in any case: a connection that failed may have output to deliver for a while
         delivered.map(|()| true)
     }

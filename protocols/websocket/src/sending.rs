@@ -13,6 +13,10 @@ use crate::state::{Phase, Side, State};
 /// one best is the loop's to know.
 pub(crate) const LARGE: usize = 4096;
 
+/// The same for a client, whose payload is copied in any case, since it is masked: in the loop's buffer as long as that has
+/// room, which costs no allocation.
+const MASKED_LARGE: usize = 32 * 1024;
+
 impl State {
     /// Sends a whole message or a control frame, unless a close frame was sent or received: nothing may follow those
     /// (RFC 6455 §5.5.1).
@@ -96,11 +100,9 @@ impl State {
         let header = Header { mask: Some(key), payload: payload.len() as u64, ..header }.encode();
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(&header);
-            let start = out.len();
-            out.extend_from_slice(payload);
-            mask::apply(&mut out[start..], key);
+            mask::append(out, payload, key);
         };
-        if payload.len() < LARGE {
+        if payload.len() < MASKED_LARGE {
             match cx.send_buffer() {
                 Some(out) => write(out),
                 None => self.count_unsent(),

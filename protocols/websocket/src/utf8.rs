@@ -18,6 +18,11 @@ pub struct InvalidUtf8;
 /// [`InvalidUtf8`] if `bytes` are not UTF-8 from the first to the last.
 #[inline]
 pub fn check(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    /// Shorter ones `simdutf8` gives to the standard library, too, by two calls more.
+    const WIDE: usize = 64;
+    if bytes.len() < WIDE {
+        return std::str::from_utf8(bytes).map_err(|_| InvalidUtf8);
+    }
     simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8)
 }
 

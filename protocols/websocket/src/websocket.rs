@@ -61,9 +61,13 @@ impl<H: Handler> WebSocket<H> {
 
     /// Handles what has arrived on an open WebSocket, message by message.
     pub(crate) fn on_frames(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        let waited = cx.backlog();
-        while !input.is_empty() {
+        let most = cx.backlog().saturating_add(cx.limits().high_water);
+        loop {
             if !self.whole_message(cx, input)? && !self.part(cx, input)? {
+                return Ok(());
+            }
+            // First what nearly always ends it: a message that comes alone pays for none of the other questions.
+            if input.is_empty() {
                 return Ok(());
             }
             if !matches!(self.state.phase, Phase::Open) && !self.state.is_sending() {
@@ -72,11 +76,10 @@ impl<H: Handler> WebSocket<H> {
             if cx.is_reading_paused() {
                 return Ok(());
             }
-            if cx.backlog().saturating_sub(waited) > cx.limits().high_water {
+            if cx.backlog() > most {
                 return self.hold(cx);
             }
         }
-        Ok(())
     }
 
     /// The hot path: a message in one frame, all of it here. False if what comes next is something else.
@@ -134,7 +137,7 @@ impl<H: Handler> WebSocket<H> {
 
     /// What was read has made more answers than may wait: what is left unread waits, too, until they have drained.
     #[cold]
-    fn hold(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    pub(crate) fn hold(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let room = cx.has_room(); // has the loop call `on_drain`
         debug_assert!(!room);
         self.state.held = true;
@@ -233,6 +236,20 @@ impl<H: Handler> Protocol for WebSocket<H> {
             return self.on_other_data(cx, input);
         }
         self.on_frames(cx, input)
+    }
+
+    fn read_buffer(&mut self) -> &mut [u8] {
+        self.state.assembly.as_mut().map(|assembly| assembly.room()).unwrap_or_default()
+    }
+
+    fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
+        let waited = cx.backlog();
+        self.absorb_filled(cx, count)?;
+        let answers = cx.backlog().saturating_sub(waited);
+        if answers > cx.limits().high_water && self.state.is_open() && !cx.is_reading_paused() {
+            return self.hold(cx);
+        }
+        Ok(())
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {

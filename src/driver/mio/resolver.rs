@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::driver::{Ready, Wake};
+use crate::EndpointId;
+use crate::driver::Wake;
 
 /// How many names are looked up at the same time.
 const THREADS: usize = 4;
@@ -77,20 +78,22 @@ impl Resolver {
         self.shared.work.notify_one();
     }
 
+    /// Whether an answer may come.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked > 0
+    }
+
     /// Reports for whom there are answers now.
     #[cold]
     #[inline(never)]
-    pub(super) fn take(&mut self, ready: &mut Vec<Ready>) {
-        if self.asked == 0 {
-            return;
-        }
+    pub(super) fn take(&mut self, answered: &mut Vec<EndpointId>) {
         let answers = std::mem::take(&mut self.shared.lock().answers);
         self.asked -= answers.len();
         for (name, answer) in answers {
             for key in self.waiting.remove(&name).into_iter().flatten() {
                 self.names.remove(&key);
                 self.answers.insert(key, again(&answer));
-                ready.push(Ready { key, ..Ready::default() });
+                answered.push(EndpointId::from_key(key));
             }
         }
     }
@@ -188,9 +191,9 @@ mod tests {
     }
 
     fn taken(resolver: &mut Resolver) -> Vec<u64> {
-        let mut ready = Vec::new();
-        resolver.take(&mut ready);
-        ready.into_iter().map(|ready| ready.key).collect()
+        let mut answered = Vec::new();
+        resolver.take(&mut answered);
+        answered.into_iter().map(EndpointId::key).collect()
     }
 
     /// Takes answers until there are so many.

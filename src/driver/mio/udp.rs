@@ -1,14 +1,38 @@
 //! The operating system's UDP sockets.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use ::mio::net::UdpSocket;
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
 
 use super::options::{set_buffers, set_reuse_port, set_route};
-use crate::driver::{Received, Socket};
-use crate::{Multicast, UdpOptions};
+use crate::driver::{Received, Socket, Transmit};
+use crate::{Ecn, Multicast, UdpOptions};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod batched;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod control;
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+mod tests;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use batched::Calls;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use {
+    crate::driver::{Batch, Outgoing},
+    batched::Width,
+    control::{Ancillary, Control},
+};
+
+/// What the calls for many datagrams need of memory: there are none.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[derive(Debug, Default)]
+pub(super) struct Calls;
 
 /// A UDP socket of the [`MioDriver`](super::MioDriver).
 #[derive(Debug)]
@@ -16,29 +40,66 @@ pub struct MioSocket {
     pub(super) socket: UdpSocket,
     /// The one it is connected to.
     peer: Option<SocketAddr>,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    is_v6: bool,
+    /// The octet of type of service, or traffic class, without its bits of congestion.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    class: u8,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    width: Width,
+    /// Up to this length, datagrams that go the same way are handed to the system in one piece.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    largest_segment: u16,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    calls: Rc<RefCell<Calls>>,
     /// For what the system says of a datagram beside its source, if that was asked for.
-    control: Option<Vec<u8>>,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    control: Option<Box<Control>>,
 }
 
 impl MioSocket {
-    pub(super) fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, options: &UdpOptions, calls: &Rc<RefCell<Calls>>) -> io::Result<Self> {
         let socket = open(address, options)?;
         socket.bind(&address.into())?;
         // Groups are joined when the socket is bound: on Windows they can't be before.
         options.multicast.iter().try_for_each(|&group| join(&socket, group))?;
-        Self::new(socket, None, options)
+        Self::new(socket, address.is_ipv6(), None, options, calls)
     }
 
-    pub(super) fn connect(peer: SocketAddr, options: &UdpOptions) -> io::Result<Self> {
+    pub(super) fn connect(peer: SocketAddr, options: &UdpOptions, calls: &Rc<RefCell<Calls>>) -> io::Result<Self> {
         let socket = open(peer, options)?;
         socket.connect(&peer.into())?;
         options.multicast.iter().try_for_each(|&group| join(&socket, group))?;
-        Self::new(socket, Some(peer), options)
+        Self::new(socket, peer.is_ipv6(), Some(peer), options, calls)
     }
 
-    fn new(socket: Socket2, peer: Option<SocketAddr>, options: &UdpOptions) -> io::Result<Self> {
-        let control = options.local_addresses.then(|| pktinfo::ask_for(&socket)).transpose()?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into()), peer, control })
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn new(
+        socket: Socket2,
+        is_v6: bool,
+        peer: Option<SocketAddr>,
+        options: &UdpOptions,
+        calls: &Rc<RefCell<Calls>>,
+    ) -> io::Result<Self> {
+        let control = Control::ask_for(&socket, is_v6, options)?;
+        let socket = UdpSocket::from_std(socket.into());
+        let (class, width, calls) = (options.dscp.unwrap_or(0) << 2, Width::default(), Rc::clone(calls));
+        let largest_segment = if options.offload { u16::MAX } else { 0 };
+        Ok(Self { socket, peer, is_v6, class, width, largest_segment, calls, control })
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn new(
+        socket: Socket2,
+        _: bool,
+        peer: Option<SocketAddr>,
+        options: &UdpOptions,
+        _: &Rc<RefCell<Calls>>,
+    ) -> io::Result<Self> {
+        if options.local_addresses || options.receive_ecn {
+            return Err(unsupported(if options.receive_ecn { "receive_ecn" } else { "local_addresses" }));
+        }
+        Ok(Self { socket: UdpSocket::from_std(socket.into()), peer })
     }
 }
 
@@ -57,6 +118,9 @@ fn open(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket2> {
         socket.set_broadcast(true)?;
     }
     set_route(&SockRef::from(&socket), address, options.hop_limit, options.dscp)?;
+    if options.ecn != Ecn::NotEct {
+        mark(&socket, address, options)?;
+    }
     if address.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
         set_multicast_v6(&socket, options)?;
@@ -67,6 +131,18 @@ fn open(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket2> {
         set_multicast_v4(&socket, options)?;
     }
     Ok(socket)
+}
+
+/// Marks all that is sent (RFC 3168 §5).
+fn mark(socket: &Socket2, address: SocketAddr, options: &UdpOptions) -> io::Result<()> {
+    let class = u32::from(options.dscp.unwrap_or(0) << 2 | options.ecn as u8);
+    if address.is_ipv4() {
+        return socket.set_tos_v4(class);
+    }
+    #[cfg(unix)]
+    socket.set_tclass_v6(class)?;
+    let _ = socket.set_tos_v4(class); // to IPv4 peers, where a socket speaks to both
+    Ok(())
 }
 
 fn set_multicast_v4(socket: &Socket2, options: &UdpOptions) -> io::Result<()> {
@@ -111,23 +187,26 @@ impl std::os::fd::AsFd for MioSocket {
 }
 
 impl Socket for MioSocket {
+    /// One datagram; with [`UdpOptions::offload`] it may be several of one peer end to end, which a batch tells apart.
     #[inline]
     fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        if let Some(control) = &mut self.control {
-            return pktinfo::receive(&self.socket, buffer, control);
-        }
         let (len, source) = self.socket.recv_from(buffer)?;
-        Ok(Received { len, source, local: None })
+        Ok(Received { len, source, local: None, ecn: None })
     }
 
     #[inline]
     fn send_to(&mut self, payload: &[u8], target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        if let Some(source) = source {
-            return pktinfo::send(&self.socket, payload, target, source);
-        }
-        // Not everywhere may a connected socket be told whom to send to.
-        let sent = if self.peer.is_some() { self.socket.send(payload) } else { self.socket.send_to(payload, target) };
-        sent.map(drop)
+        self.send_one(&Transmit { payload, target, source, ecn: None })
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn recv_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.receive(batch)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_batch(&mut self, datagrams: Outgoing<'_>) -> io::Result<usize> {
+        self.send(&datagrams)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -135,111 +214,35 @@ impl Socket for MioSocket {
     }
 }
 
-/// The local address of each datagram (ip(7), RFC 3542 §6).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod pktinfo {
-    use std::io::{self, IoSlice, IoSliceMut};
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-    use std::os::fd::AsRawFd;
-
-    use ::mio::net::UdpSocket;
-    use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-    use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-    use nix::sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-    };
-    use socket2::Socket as Socket2;
-
-    use crate::driver::Received;
-
-    /// Asks the system for it; gives the room for its answers.
-    pub(super) fn ask_for(socket: &Socket2) -> io::Result<Vec<u8>> {
-        if socket.local_addr()?.is_ipv6() {
-            setsockopt(socket, Ipv6RecvPacketInfo, &true)?;
+impl MioSocket {
+    #[inline]
+    fn send_one(&self, datagram: &Transmit<'_>) -> io::Result<()> {
+        if datagram.source.is_some() || datagram.ecn.is_some() {
+            return self.send_saying_more(datagram);
         }
-        setsockopt(socket, Ipv4PacketInfo, &true)?; // a socket for both is told of each in its own way
-        Ok(nix::cmsg_space!(in_pktinfo, in6_pktinfo))
+        let &Transmit { payload, target, .. } = datagram;
+        // Not everywhere may a connected socket be told whom to send to.
+        let sent = if self.peer.is_some() { self.socket.send(payload) } else { self.socket.send_to(payload, target) };
+        sent.map(drop)
     }
 
-    pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8], control: &mut [u8]) -> io::Result<Received> {
-        let mut pieces = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut pieces, Some(control), MsgFlags::empty())?;
-        let source = message.address.as_ref().and_then(address).ok_or(io::ErrorKind::InvalidData)?;
-        let local = message.cmsgs()?.find_map(|message| local_address(message, source.is_ipv6()));
-        Ok(Received { len: message.bytes, source, local })
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cold]
+    fn send_saying_more(&self, datagram: &Transmit<'_>) -> io::Result<()> {
+        Ok(Ancillary::of(datagram, self.is_v6, None).send_one(&self.socket, datagram, self.class)?)
     }
 
-    pub(super) fn send(socket: &UdpSocket, payload: &[u8], target: SocketAddr, source: IpAddr) -> io::Result<()> {
-        let is_v6 = socket.local_addr()?.is_ipv6();
-        let pieces = [IoSlice::new(payload)];
-        let to = SockaddrStorage::from(target);
-        let (v4, v6);
-        let control = match source {
-            IpAddr::V4(source) if !is_v6 => {
-                let none = in_addr { s_addr: 0 };
-                let from = in_addr { s_addr: u32::from_ne_bytes(source.octets()) };
-                v4 = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: from, ipi_addr: none };
-                ControlMessage::Ipv4PacketInfo(&v4)
-            }
-            source => {
-                let source = match source {
-                    IpAddr::V4(source) => source.to_ipv6_mapped(),
-                    IpAddr::V6(source) => source,
-                };
-                v6 = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: source.octets() }, ipi6_ifindex: 0 };
-                ControlMessage::Ipv6PacketInfo(&v6)
-            }
-        };
-        sendmsg(socket.as_raw_fd(), &pieces, &[control], MsgFlags::empty(), Some(&to))?;
-        Ok(())
-    }
-
-    fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-        let v4 = storage.as_sockaddr_in().map(|&address| SocketAddr::from(address));
-        v4.or_else(|| storage.as_sockaddr_in6().map(|&address| SocketAddr::from(address)))
-    }
-
-    /// An address that can be answered from, which a group's is not, nor a broadcast address. Of IPv4 the system says one
-    /// itself, also where it gives the address of the datagram in IPv6's form.
-    fn local_address(message: ControlMessageOwned, is_v6: bool) -> Option<IpAddr> {
-        match message {
-            ControlMessageOwned::Ipv4PacketInfo(info) => {
-                let address = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
-                Some(if is_v6 { address.to_ipv6_mapped().into() } else { address.into() })
-            }
-            ControlMessageOwned::Ipv6PacketInfo(info) => {
-                let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                let is_own = !address.is_multicast() && address.to_ipv4_mapped().is_none();
-                is_own.then_some(address.into())
-            }
-            _ => None,
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cold]
+    fn send_saying_more(&self, datagram: &Transmit<'_>) -> io::Result<()> {
+        match datagram.source {
+            Some(_) => Err(unsupported("a datagram's source")),
+            None => self.send_one(&Transmit { ecn: None, ..*datagram }),
         }
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod pktinfo {
-    use std::io;
-    use std::net::{IpAddr, SocketAddr};
-
-    use ::mio::net::UdpSocket;
-    use socket2::Socket as Socket2;
-
-    use crate::driver::Received;
-
-    fn unsupported(what: &str) -> io::Error {
-        io::Error::new(io::ErrorKind::Unsupported, format!("{what}: this system has no such option"))
-    }
-
-    pub(super) fn ask_for(_: &Socket2) -> io::Result<Vec<u8>> {
-        Err(unsupported("local_addresses"))
-    }
-
-    pub(super) fn receive(_: &UdpSocket, _: &mut [u8], _: &mut [u8]) -> io::Result<Received> {
-        Err(unsupported("local_addresses"))
-    }
-
-    pub(super) fn send(_: &UdpSocket, _: &[u8], _: SocketAddr, _: IpAddr) -> io::Result<()> {
-        Err(unsupported("a datagram's source"))
-    }
+fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("{what}: this system has no such option"))
 }

@@ -20,7 +20,7 @@ impl<P: Protocol> Inner<P> {
         cx.core.timers.cancel_depths(&mut cx.link.timers, cx.depth + 1..=LOOP_DEPTH - 1);
         cx.core.unsubscribe_from_depth(cx.link.id, cx.depth + 1);
         cx.link.flags.remove(Flag::PAUSED);
-        cx.core.held -= std::mem::take(&mut self.held);
+        cx.core.release_held(cx.link.id, cx.depth + 1);
         self.drain_owed = false;
         let mut old = match std::mem::replace(&mut self.protocol, Slot::Empty) {
             Slot::Own(protocol) => protocol.boxed(),

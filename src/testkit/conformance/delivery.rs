@@ -21,6 +21,8 @@ pub(super) struct Delivery {
     /// Whether time passes between the pieces.
     pub(super) pauses: bool,
     pub(super) reads: Reads,
+    /// Whether nothing is read straight into what the protocol lends.
+    pub(super) copied: bool,
     pub(super) taken: Taken,
     /// Whether there is hardly room for output, so that `has_room` often says no.
     pub(super) tight: bool,
@@ -82,6 +84,12 @@ impl Delivery {
     /// Breaks off after `after` bytes.
     pub(super) fn ending(after: usize, how: How) -> Self {
         Self { ending: Some(Ending { after, how }), ..Self::default() }
+    }
+
+    /// Of those the ones in which input can be read straight into what a protocol lends, with none that is.
+    pub(super) fn copied_ones(input: usize) -> impl Iterator<Item = Self> {
+        let cuts = [Cuts::EachByte].into_iter().chain(places(1, input).map(|at| Cuts::At(vec![at])));
+        cuts.map(|cuts| Self { cuts, copied: true, ..Self::default() })
     }
 
     /// All that must come to the same as the conversation in one piece each.
@@ -147,6 +155,9 @@ impl fmt::Display for Delivery {
             Reads::Whole => {}
             Reads::Bytes => f.write_str(", reads that give one byte each")?,
             Reads::Stutter => f.write_str(", reads that give one byte, then WouldBlock")?,
+        }
+        if self.copied {
+            f.write_str(", what it lends to be read into not asked for")?;
         }
         match self.taken {
             Taken::All => {}

@@ -78,7 +78,7 @@ fn check<P: Protocol>(layered: &impl Fn(LayerProbe) -> P, script: &Script) -> Co
     }
     for depth in [1, 2] {
         let protocol = || wrapped(layered, script, depth);
-        let all = Check { protocol, script: wire(&whole_conversation(), script, depth), done }.run();
+        let all = Check { protocol, script: wire(&whole_conversation(), script, depth), done, fills: 0 }.run();
         done = all;
     }
     done

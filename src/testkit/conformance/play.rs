@@ -18,17 +18,20 @@ pub(super) struct Run {
     pub(super) sent_before: usize,
     pub(super) notes_before: usize,
     pub(super) callbacks: u64,
+    /// How often bytes were read straight into what it lent.
+    pub(super) fills: u64,
 }
 
 /// Plays `script` with `protocol`, delivered as `delivery` says.
 pub(super) fn play(protocol: impl Protocol, script: &Script, delivery: &Delivery) -> Run {
     let trial = begin(protocol, script, delivery);
     let (sent_before, notes_before, callbacks) = (trial.sent().len(), trial.notes(), trial.watch().callbacks());
+    let fills = trial.watch().fills();
     let outcome = match delivery.ending {
         Some(Ending { how, .. }) => end(trial, how),
         None => trial.end(),
     };
-    Run { outcome, sent_before, notes_before, callbacks }
+    Run { outcome, sent_before, notes_before, callbacks, fills }
 }
 
 /// Plays `script` with `protocol`, and leaves what comes then to the caller.
@@ -58,6 +61,9 @@ fn begin(protocol: impl Protocol, script: &Script, delivery: &Delivery) -> Trial
             peer.cut_writes([1, 0].repeat(CUT));
         }
     });
+    if delivery.copied {
+        trial.watch().copy_all();
+    }
     let mut player = Player { trial, script, delivery, fed: 0, demanded: 0 };
     player.play();
     player.trial

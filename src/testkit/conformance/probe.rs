@@ -56,6 +56,14 @@ macro_rules! delegate_protocol {
                 self.0.on_data(cx, input)
             }
 
+            fn read_buffer(&mut self) -> &mut [u8] {
+                self.0.read_buffer()
+            }
+
+            fn on_filled(&mut self, cx: &mut $crate::Context<'_>, count: usize) -> Result<(), $crate::Failure> {
+                self.0.on_filled(cx, count)
+            }
+
             fn on_eof(
                 &mut self,
                 cx: &mut $crate::Context<'_>,

@@ -1,7 +1,7 @@
 //! A connection on the network in memory, as the loop uses it.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 
 use super::{Shared, StreamState};
@@ -40,13 +40,22 @@ impl MemoryStream {
 
 impl Stream for MemoryStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.state.borrow_mut().streams[self.index].reads += 1;
         let available = self.state.borrow().streams[self.index].inbound.len();
-        let count = buffer.len().min(available);
+        let count = available.min(buffers.iter().map(|buffer| buffer.len()).sum());
         if count > 0 {
             let count = self.cut(|stream| &mut stream.read_sizes, count)?;
             let inbound = &mut self.state.borrow_mut().streams[self.index].inbound;
-            io::Read::read_exact(inbound, &mut buffer[..count])?;
+            let mut left = count;
+            for buffer in buffers {
+                let piece = left.min(buffer.len());
+                io::Read::read_exact(inbound, &mut buffer[..piece])?;
+                left -= piece;
+            }
             return Ok(count);
         }
         let stream = &self.state.borrow().streams[self.index];
@@ -80,6 +89,10 @@ impl Stream for MemoryStream {
         let stream = &mut self.state.borrow_mut().streams[self.index];
         let count = count.min(stream.window);
         stream.window -= count;
+        if let Some(discarded) = &mut stream.discarded {
+            *discarded += count as u64;
+            return Ok(count);
+        }
         let mut left = count;
         for piece in pieces {
             let taken = left.min(piece.len());

@@ -86,6 +86,18 @@ impl Peer {
         std::mem::take(&mut self.state.borrow_mut().streams[self.index].outbound)
     }
 
+    /// From now on keeps nothing of what the loop writes, and counts it: for a crowd that is sent much, where the test's
+    /// own memory would hide the loop's.
+    pub fn discard_received(&self) {
+        self.state.borrow_mut().streams[self.index].discarded.get_or_insert(0);
+    }
+
+    /// How many bytes the loop has written since then.
+    #[must_use]
+    pub fn discarded(&self) -> u64 {
+        self.state.borrow().streams[self.index].discarded.unwrap_or(0)
+    }
+
     /// Whether the loop has half-closed or closed its side in order, behind what was received.
     #[must_use]
     pub fn saw_eof(&self) -> bool {

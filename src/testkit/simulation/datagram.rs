@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::stream::no_descriptors;
 use super::weather::{DATAGRAM_LOST, DUPLICATED, REORDERED, WOULD_BLOCK};
 use super::wire::{Happening, Source, Transport, Wire};
-use crate::driver::{Ready, Received};
+use crate::driver::{Batch, Outgoing, Ready, Received, Transmit};
 
 /// The largest payload of a UDP datagram over IPv4.
 const LARGEST: usize = 65_507;
@@ -221,7 +221,35 @@ impl Wire {
         let len = payload.len().min(buffer.len());
         buffer[..len].copy_from_slice(&payload[..len]);
         self.digest.mix_bytes(&payload);
-        Ok(Received { len, source, local })
+        Ok(Received { len, source, local, ecn: None })
+    }
+
+    /// Hands over as many at once as happens to be: one, some, or all.
+    pub(super) fn recv_batch(&mut self, index: usize, batch: &mut Batch) -> io::Result<()> {
+        for _ in 0..self.a_few() {
+            let Some(slot) = batch.slot() else { break };
+            let received = self.recv_from(index, slot)?;
+            batch.push(received);
+        }
+        Ok(())
+    }
+
+    /// Takes as many at once as happens to be. As of Linux's sendmmsg, an error is only told of if the first has it.
+    pub(super) fn send_batch(&mut self, index: usize, datagrams: Outgoing<'_>) -> io::Result<usize> {
+        let most = self.a_few().min(datagrams.len());
+        for (sent, Transmit { payload, target, .. }) in datagrams.take(most).enumerate() {
+            match self.send_to(index, payload, target) {
+                Ok(()) => {}
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => return Ok(sent),
+            }
+        }
+        Ok(most)
+    }
+
+    /// 1 to 16. Drawn from what has happened, so that it takes nothing from the weather's chances.
+    fn a_few(&self) -> usize {
+        1 + usize::try_from(self.digest.0 >> 60).unwrap_or(0)
     }
 
     pub(super) fn socket_state(&mut self, index: usize) -> Ready {

@@ -1,6 +1,6 @@
 //! The driver over the simulated network.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::stream::Place;
 use super::wire::Shared;
 #[cfg(unix)]
 use crate::UnixListenOptions;
-use crate::driver::{AcceptError, Driver, Ready, Received, Socket, Stream, Wake};
+use crate::driver::{AcceptError, Batch, Driver, Outgoing, Ready, Received, Socket, Stream, Wake};
 use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 /// One host's [`Driver`] over the network of a [`Simulation`](super::Simulation), which makes it.
@@ -90,14 +90,20 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
     type Stream = SimulatedStream;
     type Listener = SimulatedListener;
     type Socket = SimulatedSocket;
+    type Events = Vec<Ready>;
 
     const SHORT_MEANS_DRAINED: bool = DRAINED;
 
     /// Reports what is so at this moment of virtual time, and never waits: the simulation turns the
     /// loop when there is something to do.
-    fn poll(&mut self, _timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.wire.borrow_mut().poll(self.host, ready);
+    fn poll(&mut self, _timeout: Option<Duration>, events: &mut Vec<Ready>) -> io::Result<()> {
+        events.clear();
+        self.wire.borrow_mut().poll(self.host, events);
         Ok(())
+    }
+
+    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = Ready> {
+        events.iter().copied()
     }
 
     fn now(&self) -> Time {
@@ -201,7 +207,11 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
 
 impl Stream for SimulatedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.borrow_mut().read(self.place, buffer)
+        self.read_vectored(&mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.wire.borrow_mut().read(self.place, buffers)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -243,6 +253,14 @@ impl Socket for SimulatedSocket {
     /// A host has one address: there is nothing to choose.
     fn send_to(&mut self, payload: &[u8], target: SocketAddr, _source: Option<IpAddr>) -> io::Result<()> {
         self.wire.borrow_mut().send_to(self.index, payload, target)
+    }
+
+    fn recv_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.wire.borrow_mut().recv_batch(self.index, batch)
+    }
+
+    fn send_batch(&mut self, datagrams: Outgoing<'_>) -> io::Result<usize> {
+        self.wire.borrow_mut().send_batch(self.index, datagrams)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

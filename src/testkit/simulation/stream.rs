@@ -1,7 +1,7 @@
 //! TCP, as far as those who use it can see it.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 
 use super::weather::{SHORT_READ, SHORT_WRITE, WOULD_BLOCK};
@@ -226,13 +226,14 @@ impl Wire {
 
     // Reading and writing.
 
-    pub(super) fn read(&mut self, place: Place, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, place: Place, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let room = buffers.iter().map(|buffer| buffer.len()).sum();
         let (host, from) = self.hosts_of(place);
         let (end, _) = self.ends(place);
-        let most = end.arrived.min(buffer.len());
+        let most = end.arrived.min(room);
         if most == 0 {
             return match end.error.take() {
-                _ if buffer.is_empty() => Ok(0),
+                _ if room == 0 => Ok(0),
                 Some(kind) => Err(kind.into()),
                 None if end.dead || end.finished() => Ok(0),
                 None => Err(io::ErrorKind::WouldBlock.into()),
@@ -251,20 +252,23 @@ impl Wire {
         }
         let receive_buffer = self.connections[place.index].receive_buffer;
         let (end, _) = self.ends(place);
-        let (front, back) = end.bytes.as_slices();
-        let front = &front[..front.len().min(count)];
-        let (start, rest) = buffer[..count].split_at_mut(front.len());
-        start.copy_from_slice(front);
-        rest.copy_from_slice(&back[..rest.len()]);
-        end.bytes.drain(..count);
         end.arrived -= count;
+        let mut read = Vec::with_capacity(2);
+        let mut left = count;
+        for buffer in buffers {
+            let piece = left.min(buffer.len());
+            let piece = &mut buffer[..piece];
+            io::Read::read_exact(&mut end.bytes, piece)?;
+            left -= piece.len();
+            read.push(piece);
+        }
         // The window opens by half at least, or not yet.
         let opened = end.arrived == 0 || receive_buffer.saturating_sub(end.arrived) >= receive_buffer.div_ceil(2);
         let owes_ack = end.unsent() > 0 && opened && !end.dead && !std::mem::replace(&mut end.ack_sent, true);
         if owes_ack {
             self.send(place.peer(), Segment::Ack);
         }
-        self.digest.mix_bytes(&buffer[..count]);
+        read.into_iter().for_each(|piece| self.digest.mix_bytes(piece));
         Ok(count)
     }
 

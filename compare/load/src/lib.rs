@@ -1,0 +1,32 @@
+//! A closed-loop load generator for echo servers, for the loopback alone.
+//!
+//! Every connection sends a batch of `depth` equal messages with one write, waits for exactly the bytes of their
+//! replies, and sends the next batch. The replies to the first message of each connection are compared byte for byte;
+//! the others are counted, and dropped in the kernel (`MSG_TRUNC`), so that the load costs little beside the server.
+
+mod churn;
+mod connect;
+mod datagram;
+mod hold;
+mod options;
+mod process;
+mod report;
+mod stream;
+mod wire;
+
+use anyhow::Result;
+
+pub use churn::{Churn, ChurnReport, churn};
+pub use connect::SOURCES;
+pub use hold::Held;
+pub use options::{Options, Protocol, Text, Workload};
+pub use process::{Usage, resident_bytes};
+pub use report::{Latency, Report, ServerReport};
+
+/// Runs the load that `options` describe to its end.
+pub fn run(options: &Options) -> Result<Report> {
+    match options.protocol {
+        Protocol::Udp => datagram::run(options),
+        _ => stream::run(options),
+    }
+}

@@ -1,0 +1,67 @@
+//! Who is measured.
+
+use load::Protocol;
+
+/// An echo server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contender {
+    /// As in the tables.
+    pub(crate) name: &'static str,
+    pub(crate) protocol: Protocol,
+    pub(crate) launch: Launch,
+    /// The crate whose version is quoted.
+    pub(crate) package: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Launch {
+    /// `bench_server` with these arguments.
+    Switchboard(&'static [&'static str]),
+    /// `bare` with this one.
+    Bare(&'static str),
+    /// `peers` with this one.
+    Peer(&'static str),
+}
+
+use Launch::{Bare, Peer, Switchboard};
+use Protocol::{Tcp, Udp, Ws, Wsz};
+
+/// All of them; in each protocol Switchboard first, then the limit.
+pub(crate) const ALL: [Contender; 22] = [
+    contender(Tcp, "Switchboard", Switchboard(&["tcp-echo", "0"]), "switchboard"),
+    contender(Tcp, "bare mio", Bare("tcp"), "mio"),
+    contender(Tcp, "tokio", Peer("tcp-tokio"), "tokio"),
+    contender(Tcp, "message-io", Peer("tcp-message-io"), "message-io"),
+    contender(Udp, "Switchboard", Switchboard(&["udp-echo", "0"]), "switchboard"),
+    contender(Udp, "bare mio", Bare("udp"), "mio"),
+    contender(Udp, "bare mio, batched", Bare("udp-batched"), "nix"),
+    contender(Udp, "tokio", Peer("udp-tokio"), "tokio"),
+    contender(Udp, "message-io", Peer("udp-message-io"), "message-io"),
+    contender(Ws, "Switchboard", Switchboard(&["ws-echo", "0"]), "switchboard"),
+    contender(Ws, "bare mio, no UTF-8 check", Bare("ws"), "mio"),
+    contender(Ws, "fastwebsockets", Peer("ws-fastwebsockets"), "fastwebsockets"),
+    contender(Ws, "sockudo-ws", Peer("ws-sockudo"), "sockudo-ws"),
+    contender(Ws, "sockudo-ws, raw, no UTF-8 check", Peer("ws-sockudo-raw"), "sockudo-ws"),
+    contender(Ws, "tokio-websockets", Peer("ws-tokio-websockets"), "tokio-websockets"),
+    contender(Ws, "web-socket", Peer("ws-web-socket"), "web-socket"),
+    contender(Ws, "yawc", Peer("ws-yawc"), "yawc"),
+    contender(Ws, "tokio-tungstenite", Peer("ws-tokio-tungstenite"), "tokio-tungstenite"),
+    contender(Ws, "message-io", Peer("ws-message-io"), "message-io"),
+    contender(Wsz, "Switchboard", Switchboard(&["wsz-echo", "0", "--level", "1"]), "switchboard"),
+    contender(Wsz, "sockudo-ws", Peer("wsz-sockudo"), "sockudo-ws"),
+    contender(Wsz, "yawc", Peer("wsz-yawc"), "yawc"),
+];
+
+const fn contender(protocol: Protocol, name: &'static str, launch: Launch, package: &'static str) -> Contender {
+    Contender { name, protocol, launch, package }
+}
+
+/// What a protocol is called in a table's heading.
+pub(crate) fn title(protocol: Protocol) -> &'static str {
+    match protocol {
+        Tcp => "TCP",
+        Udp => "UDP",
+        Ws => "WebSocket",
+        Wsz => "WebSocket, permessage-deflate",
+    }
+}
