@@ -21,9 +21,9 @@ const VERY_LARGE: usize = 64 * 1024;
 
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
-/// What is sent is corked: it leaves in one write when the callback has returned, however many
-/// pieces it was sent in. (A [large piece](Self::send) takes what came before it along at once.) The other effects happen
-/// when the callback has returned, too.
+/// What is sent is corked: it leaves in one write when the callback has returned, however many pieces it was sent in.
+/// (A [large piece](Self::send) takes what came before it along at once.) The other effects happen when the callback
+/// has returned, too.
 pub struct Context<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) link: &'a mut Link,
@@ -54,10 +54,10 @@ impl<'a> Context<'a> {
         ConnectionId(self.link.id)
     }
 
-    /// Sends bytes to the peer. They are copied, but for large pieces: one of 64 KiB or more, or one of 8 KiB or more that is
-    /// the first of its callback or answers all of its input, is offered to the system at once, behind what was sent before, and
-    /// only what the system does not take is copied. Use [`send_shared`](Self::send_shared) for a large payload that many
-    /// peers get.
+    /// Sends bytes to the peer. They are copied, but for large pieces: one of 64 KiB or more, or one of 8 KiB or more
+    /// that is the first of its callback or answers all of its input, is offered to the system at once, behind what was
+    /// sent before, and only what the system does not take is copied. Use [`send_shared`](Self::send_shared) for a
+    /// large payload that many peers get.
     ///
     /// After `finish`, `close` or `abort` nothing is sent; the bytes count as
     /// [`bytes_unsent`](crate::Counters::bytes_unsent).
@@ -363,15 +363,16 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Offers the system what is corked and, behind it, `bytes` where they lie; says how many of those it took. Nothing is
-    /// tried where output waits already, here or in the connection, by a protocol whose output a layer seals, and when this
-    /// visit has written more than the high-water mark: who sends for as long as there is room would never return.
+    /// Offers the system what is corked and, behind it, `bytes` where they lie; says how many of those it took. Nothing
+    /// is tried where output waits already, here or in the connection, by a protocol whose output a layer seals, and
+    /// when this visit has written more than the high-water mark: who sends for as long as there is room would never
+    /// return.
     fn write_now(&mut self, bytes: &[u8]) -> usize {
         let waits = self.link.flags.intersects(Flag::WRITE_FULL | Flag::WRITE_MORE);
         let waits = waits || self.outside > 0 || !self.out.is_for_visits();
         let corked = self.out.len();
-        // Answers that are short of the input have others to follow (their headers may be shorter). Written one by one, four
-        // messages of 16 KiB cost 1.4 times what they cost together.
+        // Answers that are short of the input have others to follow (their headers may be shorter). Written one by one,
+        // four messages of 16 KiB cost 1.4 times what they cost together.
         let more = self.out.gone > 0 || corked + bytes.len() < self.offered - self.offered / 8;
         if waits || (more && bytes.len() < VERY_LARGE) || self.out.gone > self.core.limits.high_water {
             return 0;

@@ -50,7 +50,9 @@ pub struct Limits {
     /// serves. Default 1 GiB.
     pub loop_memory: usize,
     /// Bytes read from one connection in one turn, and the size of the loop's read buffer; what
-    /// remains has its turn after everybody else. Default 256 KiB.
+    /// remains has its turn after everybody else. Where others are ready in the same turn it is divided among them, down to
+    /// 64 KiB each. As many again if they are the rest of a large message and a protocol
+    /// [lends](crate::Context::lend_read_buffer) a buffer for them: to copy them is all that they cost. Default 256 KiB.
     pub read_budget: usize,
     /// Connections accepted from one listener in one turn. Default 64.
     pub accepts_per_turn: usize,

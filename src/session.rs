@@ -265,7 +265,22 @@ impl Session {
 
     /// Carries out what a visit's callbacks asked for: switch, output, close. `rest` is what they left of a datagram: it
     /// is for who takes over, or nobody.
-    fn settle<K: Socket>(&mut self, desk: &mut Desk<'_, K>, mut outcome: Outcome, rest: &mut [u8]) -> UdpStatus {
+    #[inline]
+    fn settle<K: Socket>(&mut self, desk: &mut Desk<'_, K>, outcome: Outcome, rest: &mut [u8]) -> UdpStatus {
+        let asked = self.link.flags.contains(Flag::REOFFER) || self.link.flags.contains(Flag::DRAIN_OWED);
+        if matches!(outcome, Outcome::GoOn) && !asked && desk.core.switch.is_none() && rest.is_empty() {
+            self.flush(desk);
+            return UdpStatus::Alive;
+        }
+        self.settle_what_was_asked(desk, outcome, rest)
+    }
+
+    fn settle_what_was_asked<K: Socket>(
+        &mut self,
+        desk: &mut Desk<'_, K>,
+        mut outcome: Outcome,
+        rest: &mut [u8],
+    ) -> UdpStatus {
         let mut rest = Input::new(rest);
         let mut switches = 0;
         while matches!(outcome, Outcome::GoOn) {

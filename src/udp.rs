@@ -229,7 +229,7 @@ impl<K: Socket> UdpEndpoint<K> {
         let (link, socket) = (&mut self.link, &self.outlet.socket);
         let is_watched = core.watch.is_some();
         let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None };
-        let (arrived, memory) = batch.from_index(*next);
+        let (arrived, memory) = batch.starting_at(*next);
         for arrived in arrived {
             let before = cx.out.count();
             if is_watched && let Some(watch) = &mut cx.core.watch {

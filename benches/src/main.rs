@@ -63,7 +63,7 @@ fn check(path: &Path, options: &Options) -> Result<bool, Box<dyn Error>> {
     }
     println!();
     report.faults.iter().for_each(|fault| println!("{fault}"));
-    println!("{} benches, {} faults", counts.len(), report.faults.len());
+    println!("benches: {}, faults: {}", counts.len(), report.faults.len());
     Ok(report.faults.is_empty())
 }
 

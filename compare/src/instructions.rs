@@ -12,7 +12,7 @@ use load::{Options, Protocol, Workload};
 use tempfile::TempDir;
 
 use crate::contenders::{Contender, title};
-use crate::lab::Lab;
+use crate::lab::{Lab, Server};
 use crate::quoted;
 use crate::table::{Table, cell, figure};
 
@@ -41,35 +41,34 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
         let mut instructions = Table::new(&format!("{}: instructions", title(protocol)), &workloads);
         let mut system_calls = Table::new(&format!("{}: system calls", title(protocol)), &workloads);
         for contender in &contenders {
-            let cells = |count: &dyn Fn(&Workload) -> Result<f64>, what: &str| -> Vec<String> {
-                let cell_of = |workload| cell(shown(count(workload), contender, workload, what));
-                workloads.iter().map(cell_of).collect()
+            let instructions_of = |it: &Workload| {
+                shown(instructions_a_message(lab, contender, *it, CONNECTIONS), contender, it, "instructions")
             };
-            let per_message = |workload: &Workload| instructions_a_message(lab, contender, *workload, CONNECTIONS);
-            instructions.row(contender.name, cells(&per_message, "instructions"));
-            system_calls.row(contender.name, cells(&|it| system_calls_a_message(lab, contender, *it), "system calls"));
+            instructions.row(contender.name, workloads.iter().map(instructions_of));
+            let calls_of =
+                |it: &Workload| shown(system_calls_a_message(lab, contender, *it), contender, it, "system calls");
+            system_calls.row(contender.name, workloads.iter().map(calls_of));
         }
-        for (_, name, figures) in quoted::INSTRUCTIONS.iter().filter(|it| it.0 == protocol) {
-            let quote = |workload: &Workload| {
-                let figure_of = figures.iter().find(|(it, _)| *it == workload.to_string());
-                figure_of.map_or_else(String::new, |(_, value)| figure(*value))
+        for quote in quoted::INSTRUCTIONS.iter().filter(|it| it.protocol == protocol) {
+            let quoted = |workload: &Workload| {
+                let found = quote.instructions.iter().find(|(it, _)| *it == workload.to_string());
+                found.map_or_else(String::new, |(_, value)| figure(*value))
             };
-            instructions.row(format!("{name} {}", quoted::MARK), workloads.iter().map(quote));
+            instructions.row(format!("{} {}", quote.name, quoted::MARK), workloads.iter().map(quoted));
         }
         text += &format!("{instructions}{system_calls}");
     }
     Ok(text + quoted::NOTE)
 }
 
-/// The value; an error is shown, and leaves an empty place.
-fn shown(value: Result<f64>, contender: &Contender, workload: &Workload, what: &str) -> Option<f64> {
-    match &value {
-        Ok(value) => {
-            eprintln!("{} {} {workload}: {} {what}", title(contender.protocol), contender.name, figure(*value))
-        }
-        Err(error) => eprintln!("{} {} {workload}: {error:#}", title(contender.protocol), contender.name),
-    }
-    value.ok()
+/// The value's cell, which is told at once; an error is told and leaves a dash.
+fn shown(value: Result<f64>, contender: &Contender, workload: &Workload, what: &str) -> String {
+    let outcome = match &value {
+        Ok(value) => format!("{} {what}", figure(*value)),
+        Err(error) => format!("{error:#}"),
+    };
+    eprintln!("{}, {} {workload}: {outcome}", title(contender.protocol), contender.name);
+    cell(value.ok())
 }
 
 /// User-space instructions a message, by callgrind.
@@ -94,7 +93,7 @@ fn callgrind(lab: &Lab, contender: &Contender, workload: Workload, connections: 
     let file = directory.path().join("callgrind");
     let option: OsString = format!("--callgrind-out-file={}", file.display()).into();
     let server = lab.start_under(contender, &["valgrind".into(), "--tool=callgrind".into(), option])?;
-    run(&server, server.address, workload, connections, messages)?;
+    run(&server, workload, connections, messages)?;
     server.settle()?;
     server.stop(None)?;
     let text = fs::read_to_string(&file).context("valgrind has written nothing")?;
@@ -116,7 +115,7 @@ fn strace(lab: &Lab, contender: &Contender, workload: Workload, messages: u64) -
     let server = lab.start_under(contender, &tool)?;
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid()))?;
     let traced = children.split_whitespace().next().context("strace has no child")?.parse()?;
-    run(&server, server.address, workload, CONNECTIONS, messages)?;
+    run(&server, workload, CONNECTIONS, messages)?;
     server.settle()?;
     server.stop(Some(traced))?;
     total_calls(&file)
@@ -129,18 +128,12 @@ fn total_calls(file: &Path) -> Result<u64> {
     Ok(line.split_whitespace().nth(3).context("strace's total")?.parse()?)
 }
 
-fn run(
-    server: &crate::lab::Server,
-    address: std::net::SocketAddr,
-    workload: Workload,
-    connections: usize,
-    messages: u64,
-) -> Result<()> {
+fn run(server: &Server, workload: Workload, connections: usize, messages: u64) -> Result<()> {
     let options = Options {
         connections,
         messages: Some(messages),
         spin: false, // the server wants the processor
-        ..Options::new(server.protocol, address, workload)
+        ..Options::new(server.protocol, server.address, workload)
     };
     load::run(&options)?;
     Ok(())

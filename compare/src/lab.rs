@@ -52,7 +52,7 @@ impl Lab {
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?; // the servers inherit it
-        let known = |name: &String| ALL.iter().any(|it| it.name == name);
+        let known = |name: &String| ALL.iter().any(|it| it.name.starts_with(name));
         if let Some(name) = options.only.iter().find(|name| !known(name)) {
             bail!("there is no server `{name}`; some are `bare mio`, `tokio`, `fastwebsockets`");
         }
@@ -75,7 +75,7 @@ impl Lab {
         let asked = |it: &&Contender| {
             matches!(it.launch, Launch::Switchboard(_))
                 || self.only.is_empty()
-                || self.only.iter().any(|name| name == it.name)
+                || self.only.iter().any(|name| it.name.starts_with(name))
         };
         let here = self.protocol.is_none_or(|only| only == protocol);
         ALL.iter().filter(|it| here && it.protocol == protocol).filter(asked).copied().collect()
@@ -91,14 +91,15 @@ impl Lab {
 
     /// Starts a server on the first processor, and moves to the second.
     pub(crate) fn start(&self, contender: &Contender) -> Result<Server> {
-        pin(0)?;
         let server = self.start_under(contender, &[]);
         pin(1)?;
         server
     }
 
-    /// Starts a server under a tool, with the tool's command line.
+    /// Starts a server under a tool, with the tool's command line, on this thread's own processor: the load has its turn
+    /// when the server sleeps.
     pub(crate) fn start_under(&self, contender: &Contender, tool: &[OsString]) -> Result<Server> {
+        pin(0)?;
         let (program, arguments) = match contender.launch {
             Launch::Switchboard(arguments) => (&self.bench_server, arguments),
             Launch::Bare(server) => (&self.bare, &[server, "0"][..]),

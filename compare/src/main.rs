@@ -65,7 +65,7 @@ struct Options {
     /// Switchboard's bench_server; built if not given
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Only these servers, by their names in the tables; Switchboard is always there
+    /// Only these servers, by what their names in the tables begin with; Switchboard is always there
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Only this protocol

@@ -38,9 +38,9 @@ fn one(lab: &Lab, contender: &Contender) -> Result<(f64, f64)> {
         anyhow::Ok(resident_bytes(server.pid())? as f64)
     };
     // What is built with the first connection is the server's own.
-    Held::open(server.protocol, server.address, "/", 1)?.echo(1, "1x20".parse()?)?;
+    Held::open(server.protocol, server.address, 1)?.echo(1, "1x20".parse()?)?;
     let empty = resident()?;
-    let mut held = Held::open(server.protocol, server.address, "/", count)?;
+    let mut held = Held::open(server.protocol, server.address, count)?;
     let idle = resident()?;
     let message = "1x1048576".parse()?;
     held.echo(SOME, message)?;

@@ -10,15 +10,27 @@ pub(crate) const MARK: &str = "†";
 pub(crate) const NOTE: &str = "† Not in a package registry: built by hand (uWebSockets 66dcff3d and uSockets 86097c49 with \
     `-O3 -march=native -flto`, libuv 1.44.2) and measured on 2026-11-22 on the same machine.\n";
 
-/// Instructions a message, by protocol, server and workload.
-pub(crate) const INSTRUCTIONS: [(Protocol, &str, &[(&str, f64)]); 3] = [
-    (Protocol::Tcp, "uSockets", &[("1x20", 155.0), ("16x1024", 10.0)]),
-    (Protocol::Tcp, "libuv", &[("1x20", 318.0), ("16x1024", 20.0)]),
-    (
-        Protocol::Ws,
-        "uWebSockets",
-        &[("1x20", 765.0), ("16x20", 395.0), ("1x1024:ascii", 1708.0), ("16x1024:ascii", 3357.0), ("1x16384", 3258.0)],
-    ),
+/// A server's instructions a message, by workload.
+pub(crate) struct Quote {
+    pub(crate) protocol: Protocol,
+    pub(crate) name: &'static str,
+    pub(crate) instructions: &'static [(&'static str, f64)],
+}
+
+pub(crate) const INSTRUCTIONS: [Quote; 3] = [
+    Quote { protocol: Protocol::Tcp, name: "uSockets", instructions: &[("1x20", 155.0), ("16x1024", 10.0)] },
+    Quote { protocol: Protocol::Tcp, name: "libuv", instructions: &[("1x20", 318.0), ("16x1024", 20.0)] },
+    Quote {
+        protocol: Protocol::Ws,
+        name: "uWebSockets",
+        instructions: &[
+            ("1x20", 765.0),
+            ("16x20", 395.0),
+            ("1x1024:ascii", 1708.0),
+            ("16x1024:ascii", 3357.0),
+            ("1x16384", 3258.0),
+        ],
+    },
 ];
 
 /// Bytes of an idle WebSocket connection, and after an echo of 1 MiB.

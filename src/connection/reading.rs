@@ -11,8 +11,8 @@ use crate::tail::Tail;
 use crate::{Callback, CloseReason, Context, Core, Failure, Input, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
-    /// Whether nothing waits and nothing is special, as nearly always, so that an event that says no more than that there is
-    /// something to read can go the short way.
+    /// Whether nothing waits and nothing is special, as nearly always, so that an event that says no more than that
+    /// there is something to read can go the short way.
     #[inline(always)]
     pub(crate) fn is_at_rest(&self) -> bool {
         self.tail.is_none() && self.backlog.is_none() && !self.link.flags.intersects(Flag::NOT_AT_REST)
@@ -72,8 +72,8 @@ impl<S: Stream> Connection<S> {
         self.read_afresh::<false>(core, shop, short_means_drained)
     }
 
-    /// A read with nothing before it. `REST`: of a connection [at rest](Self::is_at_rest), of which much is known: it spares
-    /// 20 instructions, and 20 more are spared where that is part of the loop over the events.
+    /// A read with nothing before it. `REST`: of a connection [at rest](Self::is_at_rest), of which much is known: it
+    /// spares 20 instructions, and 20 more are spared where that is part of the loop over the events.
     #[inline(always)]
     fn read_afresh<const REST: bool>(
         &mut self,
@@ -141,11 +141,13 @@ impl<S: Stream> Connection<S> {
         if left > 0 {
             let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
             outcome = self.keep_tail(core, tail, left, awaited, outcome);
-        } else if self.goes_on_lent() && matches!(outcome, Outcome::GoOn) && core.switch.is_none() && shop.out.is_empty() {
-            let most = shop.read_buffer.len() - count;
-            if let Some(status) = self.read_lent(core, shop, most) {
-                return status;
-            }
+        } else if self.goes_on_lent()
+            && matches!(outcome, Outcome::GoOn)
+            && core.switch.is_none()
+            && shop.out.is_empty()
+            && let Some(status) = self.read_lent(core, shop, shop.read_buffer.len())
+        {
+            return status;
         }
         self.settle(core, shop, outcome, true)
     }

@@ -101,7 +101,7 @@ impl Batch {
     }
 
     /// Those from the one with this index on, and the memory in which they lie.
-    pub(crate) fn from_index(&mut self, index: usize) -> (&[Arrived], &mut [u8]) {
+    pub(crate) fn starting_at(&mut self, index: usize) -> (&[Arrived], &mut [u8]) {
         (&self.arrived[index..], &mut self.memory)
     }
 

@@ -152,8 +152,8 @@ impl Driver for MioDriver {
         Ok(())
     }
 
-    // Straight from the system's list: copied to one of the loop's own, an event costs 20 instructions more. Wake-ups are
-    // among them, as a key that names nothing.
+    // Straight from the system's list: copied to one of the loop's own, an event costs 20 instructions more. Wake-ups
+    // are among them, as a key that names nothing.
     #[inline]
     fn ready(events: &MioEvents) -> impl Iterator<Item = Ready> {
         events.0.iter().map(|event| Ready {

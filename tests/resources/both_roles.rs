@@ -113,13 +113,18 @@ fn records(len: usize) -> String {
     text
 }
 
+/// What a client allocates in two hundred messages: it masks a copy of one that is not short, which is then the loop's.
+fn masked_copies(len: usize) -> u64 {
+    if len < 4096 { 0 } else { 200 }
+}
+
 #[test]
-fn messages_of_both_roles_allocate_nothing() {
+fn messages_of_both_roles_allocate_nothing_but_a_clients_copy_of_a_long_one() {
     let _alone = alone();
     for len in [0, 20, 125, 126, 1024, 16 << 10] {
         for is_text in [true, false] {
             let allocations = allocations(&"x".repeat(len), whole(is_text), None, plain);
-            assert_eq!(allocations, 0, "in 200 echoes of {len} bytes, text: {is_text}");
+            assert!(allocations <= masked_copies(len), "{allocations} in 200 echoes of {len} bytes, text: {is_text}");
         }
     }
 }
@@ -133,20 +138,24 @@ fn nor_do_they_within_three_layers() {
     };
     for len in [20, 1024, 16 << 10] {
         let allocations = allocations(&"x".repeat(len), whole(true), None, layers);
-        assert_eq!(allocations, 0, "in 200 echoes of {len} bytes");
+        assert!(allocations <= masked_copies(len), "{allocations} in 200 echoes of {len} bytes");
     }
 }
 
 #[test]
-fn compressed_messages_allocate_nothing_with_context_takeover_or_without() {
+fn compressed_messages_take_few_with_context_takeover_or_without() {
     let _alone = alone();
     for memory in [Memory::Shared, Memory::Dedicated] {
-        let compression = Compression { compressor: memory, decompressor: memory, threshold: 0, ..Compression::default() };
+        let compression =
+            Compression { compressor: memory, decompressor: memory, threshold: 0, ..Compression::default() };
         for len in [200, 1024, 16 << 10] {
             for is_text in [true, false] {
                 let allocations = allocations(&records(len), whole(is_text), Some(compression), plain);
                 println!("{memory:?}, {len} bytes, text {is_text}: {allocations} allocations in 200 echoes");
-                //assert_eq!(allocations, 0, "in 200 echoes of {len} bytes, {memory:?}, text: {is_text}");
+                // Each message is inflated into a buffer, which grows by doubling from 8 KiB on; its box makes it two, and
+                // the loop's note of what it holds three.
+                let most = if len <= 8 << 10 { 3 } else { 4 };
+                assert!(allocations <= 2 * 200 * most + 4, "{allocations} in 200 echoes of {len} bytes, {memory:?}");
             }
         }
     }

@@ -119,7 +119,14 @@ fn everybody_takes_it(slow: Slow, send: Send, each: usize) {
             send(&mut crowd.event_loop, &ids, vec![b'x'; len]);
             crowd.settle();
         });
-        let frame = (len + if len < 126 { 2 } else if len < 1 << 16 { 4 } else { 10 }) as u64;
+        let frame = (len
+            + if len < 126 {
+                2
+            } else if len < 1 << 16 {
+                4
+            } else {
+                10
+            }) as u64;
         for (before, after) in before.iter().zip(crowd.counts()) {
             assert_eq!(after, (before.0 + 1, before.1 + frame), "one write");
         }

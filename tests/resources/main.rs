@@ -15,6 +15,7 @@ mod both_roles;
 mod broadcast;
 mod churn;
 mod crowd;
+mod datagrams;
 mod exhausted;
 mod footprint;
 mod gauge;

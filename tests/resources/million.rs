@@ -25,7 +25,12 @@ fn crowd<P: Protocol>(size: usize, protocol: impl Fn() -> P + 'static) -> i64 {
     while peers.len() < size {
         let come = SPEAKERS.min(size - peers.len());
         of_network += heap(|| peers.extend((0..come).map(|_| network.connect(address).unwrap()))).change;
-        of_loop += heap(|| while network.has_events() { event_loop.turn(Some(Duration::ZERO)).unwrap() }).change;
+        of_loop += heap(|| {
+            while network.has_events() {
+                event_loop.turn(Some(Duration::ZERO)).unwrap()
+            }
+        })
+        .change;
     }
     assert_eq!(event_loop.core().open_connections(), size);
 
@@ -49,7 +54,11 @@ fn crowd<P: Protocol>(size: usize, protocol: impl Fn() -> P + 'static) -> i64 {
     let core = event_loop.core();
     assert_eq!((core.open_connections(), core.armed_timers(), core.held_bytes()), (0, 0, 0));
     assert!(of_loop + left.change < 50_000, "{} bytes remain", of_loop + left.change);
-    println!("{size} connections: {} bytes each, and {} of the network", of_loop / size as i64, of_network / size as i64);
+    println!(
+        "{size} connections: {} bytes each, and {} of the network",
+        of_loop / size as i64,
+        of_network / size as i64
+    );
     of_loop / size as i64
 }
 

@@ -60,7 +60,10 @@ fn ten_thousand<P: Protocol>(speech: Speech, protocol: fn() -> P) -> EventLoop {
     let mut crowd = crowd.unwrap();
     assert_eq!(open_descriptors(), descriptors + CROWD + 2, "two are the pipes to the second process");
     let spoke = heap(|| (0..3).for_each(|_| drop(drive(&mut event_loop, || crowd.order("echo")))));
-    let at_length = heap(|| drop(drive(&mut event_loop, || crowd.order("large"))));
+    let at_length = heap(|| {
+        drive(&mut event_loop, || crowd.order("large"));
+        turn_until(&mut event_loop, "buffers that nobody needs are given back", |it| it.core().spare_bytes() == 0);
+    });
     assert_sleeps(&mut event_loop);
     let left = heap(|| {
         drive(&mut event_loop, || crowd.order("leave"));
@@ -70,7 +73,8 @@ fn ten_thousand<P: Protocol>(speech: Speech, protocol: fn() -> P) -> EventLoop {
 
     let each = (came.change + spoke.change + at_length.change) / CROWD as i64;
     println!("{speech:?}: an idle connection takes {each} bytes; 1 MiB on each of 100 changed {}", at_length.change);
-    assert!(each <= 500, "{each} bytes each");
+    // With what vectors of ten thousand have grown ahead, two thirds of what they hold.
+    assert!(each <= 330, "{each} bytes each");
     assert!(at_length.change < 50_000, "{} bytes remain after large messages", at_length.change);
     let remain = came.change + spoke.change + at_length.change + left.change;
     println!("{speech:?}: {remain} bytes remain when all have left");

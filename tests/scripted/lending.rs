@@ -390,3 +390,21 @@ fn spare_buffers_are_there_for_the_next_and_given_back_when_nobody_needs_them() 
     assert_eq!(harness.core().spare_bytes(), 0);
     assert_eq!(harness.event_loop().next_deadline(), idle, "nothing wakes the loop any more");
 }
+
+#[test]
+fn the_rest_that_is_there_is_read_in_the_same_visit_once() {
+    let log = Log::default();
+    let limits = Limits { read_budget: 1000, receive_buffer: 1000, ..Limits::default() };
+    let mut world = World::with_limits(limits);
+    let of_them = log.clone();
+    world.listen(move || Lender::new(2500, &of_them));
+    let peer = world.peer();
+    peer.send(&[1; 3600]);
+    let mut turns = Vec::new();
+    while peer.unread() > 0 {
+        world.turn();
+        turns.push(log.take());
+    }
+    let expected = [vec!["data (1000)", "filled (1000)"], vec!["filled (1000)"], vec!["filled (500)", "data (100)"]];
+    assert_eq!(turns, expected);
+}

@@ -8,6 +8,7 @@ mod cipher;
 mod common;
 
 mod accepting;
+mod batches;
 mod broken;
 mod budget;
 mod chaos;

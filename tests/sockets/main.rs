@@ -6,6 +6,7 @@
 mod common;
 
 mod abuse;
+mod bursts;
 mod connecting;
 mod draining;
 mod echo;

@@ -59,7 +59,7 @@ struct Visit {
 pub fn churn(options: &Churn) -> Result<ChurnReport> {
     ensure!(matches!(options.protocol, Protocol::Tcp | Protocol::Ws), "only TCP and WebSocket, uncompressed");
     let message = Message::new(options.protocol, Workload { depth: 1, size: 20, text: None });
-    let upgrade = wire::upgrade_request(options.protocol, "/");
+    let upgrade = wire::upgrade_request(options.protocol);
     let upgrade = (options.protocol == Protocol::Ws).then_some(&*upgrade);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let mut opened = 0;

@@ -18,7 +18,7 @@ use crate::wire::{self, Message};
 /// So long a server may be silent.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections come from so many addresses in turn, 127.0.1.1 and following: each has 28,000 ports.
-pub const SOURCES: usize = 16;
+const SOURCES: usize = 16;
 
 /// Begins to connect from the `index`th source; non-blocking.
 pub(crate) fn begin(address: SocketAddr, index: usize) -> Result<TcpStream> {
@@ -36,7 +36,7 @@ pub(crate) fn begin(address: SocketAddr, index: usize) -> Result<TcpStream> {
 }
 
 /// Connects and, for WebSocket, upgrades.
-pub(crate) fn open(protocol: Protocol, address: SocketAddr, path: &str, index: usize) -> Result<TcpStream> {
+pub(crate) fn open(protocol: Protocol, address: SocketAddr, index: usize) -> Result<TcpStream> {
     let mut stream = begin(address, index)?;
     wait(&stream, PollFlags::POLLOUT).with_context(|| format!("connecting to {address}"))?;
     if let Some(error) = stream.take_error()? {
@@ -45,7 +45,7 @@ pub(crate) fn open(protocol: Protocol, address: SocketAddr, path: &str, index: u
     // A reset at the end: thousands of connections in TIME_WAIT would be in the next measurement's way.
     setsockopt(&stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
     if matches!(protocol, Protocol::Ws | Protocol::Wsz) {
-        stream.write_all(&wire::upgrade_request(protocol, path))?;
+        stream.write_all(&wire::upgrade_request(protocol))?;
         let mut response = Vec::new();
         while !wire::is_upgraded(protocol, &response)? {
             wait(&stream, PollFlags::POLLIN).context("the handshake")?;

@@ -65,10 +65,6 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut left = options.messages.map_or(u64::MAX, |messages| messages.div_ceil(depth as u64));
     let mut recorder = Recorder::new()?;
     let mut window = Window::new(options)?;
-    for socket in sockets.iter_mut().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-        left -= 1;
-        socket.start(&message, depth)?;
-    }
     let mut events = vec![EpollEvent::empty(); 1024];
     loop {
         let timeout = if options.spin { EpollTimeout::ZERO } else { EpollTimeout::from(100_u8) };
@@ -77,10 +73,16 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
             let socket = &mut sockets[usize::try_from(event.data())?];
             if receive(socket, message.reply.len())? {
                 recorder.batch(depth, socket.began.elapsed());
-                if left > 0 {
-                    left -= 1;
+                if options.messages.is_none() {
                     socket.start(&message, depth)?;
                 }
+            }
+        }
+        let at_rest = sockets.iter().all(|socket| socket.awaited == 0);
+        if at_rest {
+            for socket in sockets.iter_mut().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                left -= 1;
+                socket.start(&message, depth)?;
             }
         }
         let now = Instant::now();
@@ -92,7 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         if window.begins(now)? {
             recorder.clear();
         }
-        if window.is_over(now) || (left == 0 && sockets.iter().all(|socket| socket.awaited == 0)) {
+        if window.is_over(now) || (left == 0 && at_rest && sockets.iter().all(|socket| socket.awaited == 0)) {
             let (took, used) = window.end(now)?;
             return recorder.report(took, used);
         }

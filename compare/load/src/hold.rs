@@ -15,11 +15,10 @@ pub struct Held {
 }
 
 impl Held {
-    /// Opens `count` connections to `path` at `address`.
-    pub fn open(protocol: Protocol, address: SocketAddr, path: &str, count: usize) -> Result<Self> {
-        let open = |index| {
-            connect::open(protocol, address, path, index).with_context(|| format!("connection {index} of {count}"))
-        };
+    /// Opens `count` connections to `address`.
+    pub fn open(protocol: Protocol, address: SocketAddr, count: usize) -> Result<Self> {
+        let open =
+            |index| connect::open(protocol, address, index).with_context(|| format!("connection {index} of {count}"));
         Ok(Self { protocol, connections: (0..count).map(open).collect::<Result<_>>()? })
     }
 

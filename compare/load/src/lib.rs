@@ -17,7 +17,6 @@ mod wire;
 use anyhow::Result;
 
 pub use churn::{Churn, ChurnReport, churn};
-pub use connect::SOURCES;
 pub use hold::Held;
 pub use options::{Options, Protocol, Text, Workload};
 pub use process::{Usage, resident_bytes};

@@ -85,9 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         epoll.add(&connection.stream, EpollEvent::new(flags, index as u64))?;
     }
     let mut window = Window::new(options)?;
-    for index in 0..load.connections.len() {
-        load.start(index)?;
-    }
+    load.start_all()?;
     let mut events = vec![EpollEvent::empty(); 1024];
     let mut measured = None;
     let mut heard = Instant::now();
@@ -96,6 +94,9 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         let count = epoll.wait(&mut events, timeout)?;
         for event in &events[..count] {
             load.on_event(usize::try_from(event.data())?)?;
+        }
+        if load.in_flight == 0 {
+            load.start_all()?; // where messages are counted: all together
         }
         load.flood()?;
         let now = Instant::now();
@@ -121,7 +122,7 @@ impl<'a> Load<'a> {
         let message = Message::new(options.protocol, options.workload);
         let mut replies = 0;
         let mut open = |index| {
-            let mut stream = connect::open(options.protocol, options.address, "/", index)?;
+            let mut stream = connect::open(options.protocol, options.address, index)?;
             replies = connect::check(&mut stream, &message).with_context(|| format!("connection {index}"))?;
             Ok(Connection { stream, unsent: 0, awaited: 0, began: Instant::now() })
         };
@@ -140,6 +141,10 @@ impl<'a> Load<'a> {
             in_flight: 0,
             recorder: Recorder::new()?,
         })
+    }
+
+    fn start_all(&mut self) -> Result<()> {
+        (0..self.connections.len()).try_for_each(|index| self.start(index))
     }
 
     /// The next batch of a connection, if there is to be one.
@@ -166,7 +171,9 @@ impl<'a> Load<'a> {
         if received > 0 && connection.awaited == 0 {
             self.recorder.batch(self.options.workload.depth, connection.began.elapsed());
             self.in_flight -= 1;
-            return self.start(index);
+            if self.options.messages.is_none() {
+                return self.start(index);
+            }
         }
         Ok(())
     }

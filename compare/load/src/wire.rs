@@ -64,7 +64,7 @@ fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         length @ ..126 => frame.push(mask_bit | length.to_be_bytes()[7]),
-        length @ ..0x1_0000 => {
+        length @ 126..0x1_0000 => {
             frame.push(mask_bit | 126);
             frame.extend(&length.to_be_bytes()[6..]);
         }
@@ -104,7 +104,7 @@ pub(crate) fn lengths(header: [u8; 4]) -> Result<(usize, usize)> {
     }
 }
 
-pub(crate) fn upgrade_request(protocol: Protocol, path: &str) -> Vec<u8> {
+pub(crate) fn upgrade_request(protocol: Protocol) -> Vec<u8> {
     let extensions = match protocol {
         Protocol::Wsz => {
             "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
@@ -112,7 +112,7 @@ pub(crate) fn upgrade_request(protocol: Protocol, path: &str) -> Vec<u8> {
         _ => "",
     };
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
     );
     request.into_bytes()

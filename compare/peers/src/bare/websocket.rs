@@ -120,7 +120,7 @@ fn reply_header(first: u8, length: u64) -> ([u8; 10], usize) {
             header[1] = low;
             (header, 2)
         }
-        ..0x1_0000 => {
+        126..0x1_0000 => {
             header[1..4].copy_from_slice(&[126, high, low]);
             (header, 4)
         }

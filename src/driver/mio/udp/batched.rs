@@ -297,8 +297,8 @@ fn send_by_len<S: Name>(
     is_connected: bool,
 ) -> Result<usize, Errno> {
     match datagrams.len() {
-        ..=8 => send_plain::<S, 8>(socket, headers, datagrams, is_connected),
-        ..=24 => send_plain::<S, 24>(socket, headers, datagrams, is_connected),
+        0..=8 => send_plain::<S, 8>(socket, headers, datagrams, is_connected),
+        9..=24 => send_plain::<S, 24>(socket, headers, datagrams, is_connected),
         _ => send_plain::<S, { Batch::SLOTS }>(socket, headers, datagrams, is_connected),
     }
 }
