@@ -10,7 +10,7 @@ use crate::{EndpointId, Time};
 /// Packed to 36 bytes: its alignment would round it up to 40, and a connection around it from 72 to 80. (To the processor
 /// it is the same; and no reference to a field can be made that needs more than 4.)
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(4))]
+#[repr(C, packed(4))]
 pub(crate) struct Link {
     pub(crate) id: EndpointId,
     /// The head of its list of timers.

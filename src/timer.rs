@@ -41,17 +41,18 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
-const LEVELS: usize = 8;
+const LEVEL_BITS: u32 = 3;
+const LEVELS: usize = 1 << LEVEL_BITS;
 /// log2 of the nanoseconds in a slot of the lowest level.
 const TICK_BITS: u32 = 16;
 const GENERATION_MASK: u32 = 0x00ff_ffff;
 /// From here on an index in a list means the slot whose list it is: what comes before its first entry, and behind its
 /// last. Below `NONE`; no pool reaches it.
-const SLOT: u32 = NONE - (SLOTS * LEVELS) as u32;
+const SLOT: u32 = NONE - (1 << (SLOT_BITS + LEVEL_BITS));
 
 /// One timer: 28 bytes (packed, or its `Time` would make them 32), since most connections have one.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(4))]
+#[repr(C, packed(4))]
 struct Entry {
     deadline: Time,
     /// The owner's index. It needs no generation: a timer goes before its owner does.

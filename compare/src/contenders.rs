@@ -28,7 +28,7 @@ use Protocol::{Tcp, Udp, Ws, Wsz};
 
 /// All of them; in each protocol Switchboard first, then the limit.
 pub(crate) const ALL: [Contender; 22] = [
-    contender(Tcp, "Switchboard", Switchboard(&["tcp-echo", "0"]), "switchboard"),
+    contender(Tcp, "Switchboard", Switchboard(&["tcp-echo", "0", "--connections", "20000"]), "switchboard"),
     contender(Tcp, "bare mio", Bare("tcp"), "mio"),
     contender(Tcp, "tokio", Peer("tcp-tokio"), "tokio"),
     contender(Tcp, "message-io", Peer("tcp-message-io"), "message-io"),
@@ -37,7 +37,7 @@ pub(crate) const ALL: [Contender; 22] = [
     contender(Udp, "bare mio, batched", Bare("udp-batched"), "nix"),
     contender(Udp, "tokio", Peer("udp-tokio"), "tokio"),
     contender(Udp, "message-io", Peer("udp-message-io"), "message-io"),
-    contender(Ws, "Switchboard", Switchboard(&["ws-echo", "0"]), "switchboard"),
+    contender(Ws, "Switchboard", Switchboard(&["ws-echo", "0", "--connections", "20000"]), "switchboard"),
     contender(Ws, "bare mio, no UTF-8 check", Bare("ws"), "mio"),
     contender(Ws, "fastwebsockets", Peer("ws-fastwebsockets"), "fastwebsockets"),
     contender(Ws, "sockudo-ws", Peer("ws-sockudo"), "sockudo-ws"),

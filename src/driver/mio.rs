@@ -24,6 +24,7 @@ use crate::{ConnectOptions, EndpointId, ListenOptions, StreamOptions, Time, UdpO
 
 mod options;
 mod resolver;
+mod stream;
 mod udp;
 #[cfg(unix)]
 mod unix;
@@ -339,7 +340,7 @@ fn accept_error(error: io::Error) -> AcceptError {
 impl Stream for MioStream {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        stream::receive(&mut self.0, buffer)
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -348,7 +349,7 @@ impl Stream for MioStream {
 
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        stream::send(&mut self.0, bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -48,7 +48,8 @@ pub fn append(out: &mut Vec<u8>, payload: &[u8], key: Key) {
 #[inline]
 #[must_use]
 pub fn advance(key: Key, done: usize) -> Key {
-    u32::from_le_bytes(key).rotate_right(8 * (done % 4) as u32).to_le_bytes()
+    let octets = u32::try_from(done % 4).unwrap_or_default();
+    u32::from_le_bytes(key).rotate_right(8 * octets).to_le_bytes()
 }
 
 /// In steps of 32, 16, 8 and 4 bytes, each taken at most once, then single bytes. (20 bytes: 24 instructions; a loop over
