@@ -12,18 +12,22 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use switchboard::{EndpointId, EventLoop, Limits};
 use switchboard_echo::{TcpEcho, UdpEcho};
 use switchboard_websocket::deflate::Compression;
 use switchboard_websocket::{Settings, WebSocket, message_fn};
 
 #[path = "common/mod.rs"]
-#[allow(dead_code, reason = "there is no page here")]
+#[allow(dead_code, reason = "there is no page here, and no second thread")]
 mod common;
 
-use common::{at, note, say, stop_by_signal};
+use common::{at, note, say};
 
 /// Serves one echo on 127.0.0.1, to be measured, with the defaults that users get.
 ///
@@ -79,10 +83,36 @@ fn serve(options: &Options) -> io::Result<()> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let endpoint = at(&name, wanted, |address| open(&mut event_loop, options, address))?;
     // Before anybody is told that the server stands: whoever is told may stop it.
-    stop_by_signal(event_loop.handle())?;
+    let signalled = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&signalled))?;
+    }
     say(format_args!("{name} listening on {}", event_loop.local_addr(endpoint).unwrap_or(wanted)));
     say(format_args!("ready"));
-    event_loop.run().map(drop)
+    run(&mut event_loop, &signalled)
+}
+
+/// Runs until a signal, or two: see [`Options`].
+///
+/// The other examples have a thread that waits for signals. Here it would be measured, too: in a process with a second
+/// thread the C library has more to do for each system call and each lock.
+fn run(event_loop: &mut EventLoop, signalled: &AtomicBool) -> io::Result<()> {
+    /// A signal ends a turn's wait. One that comes just before the wait is seen after this long.
+    const LOOK: Duration = Duration::from_secs(1);
+    let mut drains = false;
+    while event_loop.tally().is_none() {
+        event_loop.turn(Some(LOOK))?;
+        if signalled.load(Ordering::Relaxed) {
+            signalled.store(false, Ordering::Relaxed);
+            if drains {
+                let _ = event_loop.handle().stop(); // it may have ended just now
+            } else {
+                event_loop.core().shutdown(Duration::from_secs(4));
+            }
+            drains = true;
+        }
+    }
+    Ok(())
 }
 
 fn open(event_loop: &mut EventLoop, options: &Options, address: SocketAddr) -> io::Result<EndpointId> {

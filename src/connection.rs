@@ -40,15 +40,16 @@ pub(crate) struct Connection<S> {
     pub(crate) link: Link,
     /// `None` once `on_close` was called.
     protocol: Option<Box<dyn Protocol>>,
-    /// What arrived and was not consumed.
-    tail: Option<Box<Tail>>,
-    /// What the system has not taken, or why the connection ends.
-    backlog: Option<Box<Backlog>>,
+    /// `None` at rest.
+    waiting: Option<Box<Waiting>>,
 }
 
-/// What a connection needs only while output waits or it is about to end.
+/// What a connection needs only while input or output waits, or it is about to end.
 #[derive(Default)]
-struct Backlog {
+struct Waiting {
+    /// What arrived and was not consumed.
+    tail: Tail,
+    /// What the system has not taken.
     outbox: Outbox,
     /// How much of that was made of input, at most.
     answers: usize,
@@ -125,7 +126,7 @@ pub(crate) enum Outcome {
 
 impl<S: Stream> Connection<S> {
     pub(crate) fn new(stream: S, link: Link, protocol: Box<dyn Protocol>) -> Self {
-        Self { stream, link, protocol: Some(protocol), tail: None, backlog: None }
+        Self { stream, link, protocol: Some(protocol), waiting: None }
     }
 
     pub(crate) fn protocol(&mut self) -> Option<&mut dyn Protocol> {
@@ -424,7 +425,7 @@ impl<S: Stream> Connection<S> {
     fn offer_rest(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
         let inner_tail = self.link.flags.contains(Flag::INNER_TAIL);
         self.link.flags.remove(Flag::INNER_TAIL); // whoever still holds one says so again
-        let Some(mut tail) = self.tail.take() else {
+        let Some(mut tail) = self.take_tail() else {
             if inner_tail {
                 return self
                     .call(core, out, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut Input::new(&mut [])));

@@ -39,6 +39,35 @@ pub struct Ready {
     pub error: bool,
 }
 
+/// One of the things that a poll has found, which a driver need not have looked at as a whole.
+pub trait Event {
+    /// The key that was given when the thing was opened.
+    fn key(&self) -> u64;
+
+    /// All that is known of it.
+    fn ready(&self) -> Ready;
+
+    /// Whether there is something to read, and the peer has not closed its side, nor did the connection break. That nearly
+    /// always is all there is to know, and a driver may find it out with less than it takes to say everything.
+    #[inline]
+    fn is_just_readable(&self) -> bool {
+        let Ready { readable, read_closed, error, .. } = self.ready();
+        readable && !read_closed && !error
+    }
+}
+
+impl Event for Ready {
+    #[inline]
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    #[inline]
+    fn ready(&self) -> Ready {
+        *self
+    }
+}
+
 /// Why nothing was accepted.
 #[derive(Debug)]
 pub enum AcceptError {
@@ -85,7 +114,7 @@ pub trait Driver: 'static {
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Self::Events) -> io::Result<()>;
 
     /// What is ready by a poll's `events`, in order. A key that was never given may be among it, and names nothing.
-    fn ready(events: &Self::Events) -> impl Iterator<Item = Ready>;
+    fn ready(events: &Self::Events) -> impl Iterator<Item = impl Event>;
 
     /// Whether the last [`poll`](Self::poll) may have left out something that is ready, so that the next should not
     /// wait, nor need anything announce it to a loop that this one is part of.

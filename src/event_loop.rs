@@ -8,7 +8,7 @@ use std::vec::IntoIter;
 
 use crate::connection::{Connection, Status, Workshop};
 use crate::core::Command;
-use crate::driver::{Driver, MioDriver, Ready};
+use crate::driver::{Driver, Event, MioDriver, Ready};
 use crate::handle::{Handle, Remote};
 use crate::link::Flag;
 use crate::session::Session;
@@ -289,13 +289,11 @@ impl<D: Driver> EventLoop<D> {
         finished
     }
 
-    /// The usual case by itself; all others are told piece by piece, so that the event stays in registers.
+    /// The usual case by itself.
     #[inline(always)]
-    fn serve_event(&mut self, Ready { key, readable, writable, read_closed, error }: Ready) {
-        let id = EndpointId::from_key(key);
-        if readable
-            && !read_closed
-            && !error
+    fn serve_event(&mut self, event: impl Event) {
+        let id = EndpointId::from_key(event.key());
+        if event.is_just_readable()
             && let Some(connection) = self.entries.connection_mut(id)
             && connection.is_at_rest()
         {
@@ -305,14 +303,13 @@ impl<D: Driver> EventLoop<D> {
             }
             return;
         }
-        self.serve_news(key, [readable, writable, read_closed, error]);
+        self.serve_news(id, event.ready());
     }
 
     /// An event that says more, or is not for a connection at rest.
     #[cold]
     #[inline(never)]
-    fn serve_news(&mut self, key: u64, [readable, writable, read_closed, error]: [bool; 4]) {
-        let (id, event) = (EndpointId::from_key(key), Ready { key, readable, writable, read_closed, error });
+    fn serve_news(&mut self, id: EndpointId, event: Ready) {
         let Some(connection) = self.entries.connection_mut(id) else {
             return self.serve_other(id, event);
         };

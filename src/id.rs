@@ -1,6 +1,7 @@
 //! Ids: an index into the slab and the generation of what sits there.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A slab's key as the 32 bits that ids and lists hold.
 ///
@@ -16,10 +17,24 @@ pub(crate) fn index32(key: usize) -> u32 {
 ///
 /// The index is used again when the thing has gone; the generation is not, so an id kept too long
 /// names nothing rather than something else, and an event that arrives late finds nobody.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 pub struct EndpointId {
     index: u32,
     generation: u32,
+}
+
+/// Both halves at once: every event asks whether a connection is still the one that it was for.
+impl PartialEq for EndpointId {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Hash for EndpointId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.key());
+    }
 }
 
 impl EndpointId {

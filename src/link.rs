@@ -7,7 +7,7 @@ use crate::{EndpointId, Time};
 
 /// The state of a connection or socket that is not its transport and not its protocol.
 ///
-/// Packed to 36 bytes: its alignment would round it up to 40, and a connection around it from 72 to 80. (To the processor
+/// Packed to 36 bytes: its alignment would round it up to 40, and a connection around it from 64 to 72. (To the processor
 /// it is the same; and no reference to a field can be made that needs more than 4.)
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed(4))]

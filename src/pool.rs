@@ -139,7 +139,9 @@ mod tests {
         used.sort_unstable();
         assert_eq!(used, [0, 1, 2, 4, 6]);
         assert_eq!([3, 5].map(|kept| pool.get(kept)), [Some(&Number::Taken(3)), Some(&Number::Taken(5))]);
-        (0..7).for_each(|index| drop(pool.remove(index)));
+        (0..7).for_each(|index| {
+            let _ = pool.remove(index);
+        });
         pool.shrink();
         assert_eq!((pool.len(), pool.capacity()), (0, 0));
     }

@@ -17,7 +17,7 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
     let workload = "1x20".parse()?;
     let possible = |count: &usize| *count + OTHERS <= lab.descriptors && (!lab.quick || *count <= 1_000);
     let counts: Vec<usize> = CONNECTIONS.into_iter().filter(possible).collect();
-    let headings = counts.iter().map(|count| figure(*count as f64));
+    let headings = counts.iter().map(|count| figure(*count as f64).trim_end_matches(".0").to_owned());
     let mut table = Table::new("instructions a message, 1x20, at so many connections", headings);
     for protocol in PROTOCOLS {
         // The limit beside it shows what the test itself adds; the peers' connections would take minutes.

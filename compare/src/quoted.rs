@@ -1,5 +1,5 @@
-//! Figures of peers that no package registry has. They were measured on the same kind of machine on 2026-11-22, with the
-//! same method, from sources built by hand: uWebSockets 66dcff3d and uSockets 86097c49 with
+//! Figures of peers that no package registry has. They were measured on 2026-11-22 on two shared
+//! Zen 3 processors with the same method, from sources built by hand: uWebSockets 66dcff3d and uSockets 86097c49 with
 //! `-O3 -march=native -flto`; libuv 1.44.2 as Debian builds it.
 
 use load::Protocol;
@@ -8,7 +8,8 @@ use load::Protocol;
 pub(crate) const MARK: &str = "†";
 /// What the mark means.
 pub(crate) const NOTE: &str = "† Not in a package registry: built by hand (uWebSockets 66dcff3d and uSockets 86097c49 with \
-    `-O3 -march=native -flto`, libuv 1.44.2) and measured on 2026-11-22 on the same machine.\n";
+    `-O3 -march=native -flto`, libuv 1.44.2) and measured on 2026-11-22 on two \
+    shared Zen 3 processors with glibc 2.36.\n";
 
 /// A server's instructions a message, by workload.
 pub(crate) struct Quote {

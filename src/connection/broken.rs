@@ -55,10 +55,10 @@ impl<S: Stream> Connection<S> {
         if !self.link.flags.contains(Flag::PAUSED) {
             self.link.flags.remove(Flag::DRAIN_OWED); // who reads on anyway need not hear that there is room
         }
-        let backlog = self.backlog.get_or_insert_default();
-        let unsent = std::mem::take(&mut backlog.outbox).len();
-        (backlog.answers, backlog.last_answer) = (0, 0);
-        backlog.broken = Some(Broken { error, unsent });
+        let waiting = self.waiting.get_or_insert_default();
+        let unsent = std::mem::take(&mut waiting.outbox).len();
+        (waiting.answers, waiting.last_answer) = (0, 0);
+        waiting.broken = Some(Broken { error, unsent });
         core.held -= unsent;
         core.counters[self.link.counters as usize].bytes_unsent += unsent as u64;
         if let Some(stall) = core.timers.find(self.link.timers, LOOP_DEPTH) {
@@ -68,7 +68,7 @@ impl<S: Stream> Connection<S> {
 
     /// Drops a visit's output, if the connection is broken.
     pub(super) fn lose_answers(&mut self, core: &mut Core, out: &mut Outbox) -> bool {
-        let Some(broken) = self.backlog.as_mut().and_then(|backlog| backlog.broken.as_mut()) else { return false };
+        let Some(broken) = self.waiting.as_mut().and_then(|waiting| waiting.broken.as_mut()) else { return false };
         broken.unsent += out.len();
         core.counters[self.link.counters as usize].bytes_unsent += out.len() as u64;
         out.clear();
@@ -76,12 +76,12 @@ impl<S: Stream> Connection<S> {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| backlog.broken.is_some())
+        self.waiting.as_ref().is_some_and(|waiting| waiting.broken.is_some())
     }
 
     /// Why it ends, if it is broken. To be asked once.
     pub(super) fn broken_reason(&mut self) -> Option<CloseReason> {
-        let Broken { error, unsent } = self.backlog.as_mut()?.broken.take()?;
+        let Broken { error, unsent } = self.waiting.as_mut()?.broken.take()?;
         Some(CloseReason::Io { error, unsent })
     }
 }

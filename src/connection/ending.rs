@@ -54,7 +54,7 @@ impl<S: Stream> Connection<S> {
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
         core.retire(&self.link);
         self.drop_tail(core);
-        self.backlog.get_or_insert_default().then = Some(reason);
+        self.waiting.get_or_insert_default().then = Some(reason);
         if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
         }
@@ -96,7 +96,7 @@ impl<S: Stream> Connection<S> {
     /// The connection can't go on. A failure that it was about to close with stays the reason.
     #[cold]
     pub(super) fn broke(&mut self, core: &mut Core, reason: CloseReason) -> Status {
-        let then = self.backlog.as_mut().and_then(|backlog| backlog.then.take());
+        let then = self.waiting.as_mut().and_then(|waiting| waiting.then.take());
         match then {
             Some(first @ (CloseReason::Failure(_) | CloseReason::Limit(_))) => self.end_now(core, first),
             _ => self.end_now(core, reason),
@@ -141,10 +141,10 @@ impl<S: Stream> Connection<S> {
         let unsent = self.backlog_len();
         core.held -= unsent;
         core.release_held(self.link.id, 0);
-        self.backlog = None;
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH);
         core.retire(&self.link);
         self.drop_tail(core);
+        self.waiting = None;
         let was_connecting = self.link.flags.contains(Flag::CONNECTING);
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_unsent += unsent as u64;
@@ -160,7 +160,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn drop_tail(&mut self, core: &mut Core) {
-        if let Some(tail) = self.tail.take() {
+        if let Some(tail) = self.take_tail() {
             core.held -= tail.charged;
             core.counters[self.link.counters as usize].bytes_discarded += tail.len() as u64;
         }

@@ -59,7 +59,7 @@ impl<S: Stream> Connection<S> {
             && core.switch.is_none()
             && !self.link.flags.intersects(Flag::PAUSED | Flag::REOFFER);
         if !wanted {
-            return self.keep_tail(core, Box::new(Tail::new(bytes)), count, 0, outcome);
+            return self.keep_tail(core, Tail::new(bytes), count, 0, outcome);
         }
         let mut input = Input::new(bytes);
         let outcome = self.call(core, &mut shop.out, Callback::Data, |protocol, cx| {
@@ -70,7 +70,7 @@ impl<S: Stream> Connection<S> {
         if left == 0 {
             return outcome;
         }
-        let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
+        let tail = Tail::new(&shop.read_buffer[count - left..count]);
         self.keep_tail(core, tail, left, awaited, outcome)
     }
 }

@@ -15,7 +15,7 @@ impl<S: Stream> Connection<S> {
     /// there is something to read can go the short way.
     #[inline(always)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.tail.is_none() && self.backlog.is_none() && !self.link.flags.intersects(Flag::NOT_AT_REST)
+        self.waiting.is_none() && !self.link.flags.intersects(Flag::NOT_AT_REST)
     }
 
     /// The system has something to read for a connection at rest.
@@ -38,7 +38,7 @@ impl<S: Stream> Connection<S> {
                 return status;
             }
         }
-        if ready.writable && self.backlog.is_some() {
+        if ready.writable && self.waiting.is_some() {
             let status = self.on_writable(core, shop);
             if status != Status::Alive {
                 return status;
@@ -59,7 +59,7 @@ impl<S: Stream> Connection<S> {
     #[inline(never)]
     pub(super) fn read(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         let special = Flag::CLOSING | Flag::LINGERING | Flag::LENDING;
-        if self.tail.is_some() || self.link.flags.intersects(special) {
+        if self.waiting.is_some() || self.link.flags.intersects(special) {
             return self.read_slowly(core, shop);
         }
         self.read_anew(core, shop)
@@ -100,7 +100,7 @@ impl<S: Stream> Connection<S> {
         // Only who lingers has none, and reads elsewhere.
         let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
         let mut input = Input::new(&mut buffer[..count]);
-        let outside = if REST { 0 } else { self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len()) };
+        let outside = if REST { 0 } else { self.waiting.as_ref().map_or(0, |waiting| waiting.outbox.len()) };
         let mut cx = Context {
             core,
             link: &mut self.link,
@@ -117,7 +117,7 @@ impl<S: Stream> Connection<S> {
         if !input.is_empty()
             || result.is_err()
             || cx.link.flags.intersects(special)
-            || (!REST && (self.backlog.is_some() || cx.core.watch.is_some()))
+            || (!REST && (self.waiting.is_some() || cx.core.watch.is_some()))
         {
             let (requests, rest) = (cx.requests, (count, input.len(), input.awaited()));
             return self.end_read(core, shop, rest, result, requests);
@@ -139,7 +139,7 @@ impl<S: Stream> Connection<S> {
         core.end_watched();
         let mut outcome = self.outcome(result, requests);
         if left > 0 {
-            let tail = Box::new(Tail::new(&shop.read_buffer[count - left..count]));
+            let tail = Tail::new(&shop.read_buffer[count - left..count]);
             outcome = self.keep_tail(core, tail, left, awaited, outcome);
         } else if self.goes_on_lent()
             && matches!(outcome, Outcome::GoOn)
@@ -180,7 +180,7 @@ impl<S: Stream> Connection<S> {
         if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
             return self.discard(core, shop);
         }
-        let Some(mut tail) = self.tail.take() else {
+        let Some(tail) = self.waiting.as_mut().map(|waiting| &mut waiting.tail).filter(|tail| tail.len() > 0) else {
             if self.link.flags.contains(Flag::LENDING)
                 && let Some(status) = self.read_lent(core, shop, shop.read_buffer.len())
             {
@@ -191,7 +191,6 @@ impl<S: Stream> Connection<S> {
         let limit = core.limits.receive_buffer;
         if tail.len() >= limit {
             let wanted = tail.len() + 1;
-            self.tail = Some(tail);
             return self.close(core, CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }));
         }
         let room = (limit - tail.len()).min(shop.visit);
@@ -204,7 +203,6 @@ impl<S: Stream> Connection<S> {
         let enough = tail.len() >= tail.wait_for;
         let charge = core.charge(tail.charged, tail.capacity());
         tail.charged = tail.capacity();
-        self.tail = Some(tail);
         if let Err(limit) = charge {
             return self.broke(core, CloseReason::Limit(limit));
         }
@@ -223,7 +221,7 @@ impl<S: Stream> Connection<S> {
     pub(super) fn keep_tail(
         &mut self,
         core: &mut Core,
-        mut tail: Box<Tail>,
+        mut tail: Tail,
         left: usize,
         awaited: usize,
         outcome: Outcome,
@@ -235,7 +233,7 @@ impl<S: Stream> Connection<S> {
         tail.charged = after;
         let charge = core.charge(charged, after);
         if left > 0 {
-            self.tail = Some(tail);
+            self.waiting.get_or_insert_default().tail = tail;
         }
         let limit = core.limits.receive_buffer;
         let wanted = awaited.max(left);
@@ -252,7 +250,14 @@ impl<S: Stream> Connection<S> {
     }
 
     pub(super) fn tail_len(&self) -> usize {
-        self.tail.as_ref().map_or(0, |tail| tail.len())
+        self.waiting.as_ref().map_or(0, |waiting| waiting.tail.len())
+    }
+
+    /// What is unconsumed, if there is anything, to be offered. The box that it was in stays until the visit has ended:
+    /// often something is left.
+    pub(super) fn take_tail(&mut self) -> Option<Tail> {
+        let tail = std::mem::take(&mut self.waiting.as_mut()?.tail);
+        (tail.len() > 0).then_some(tail)
     }
 
     #[cold]
@@ -310,7 +315,7 @@ impl<S: Stream> Connection<S> {
     /// Tells the protocol of the half-close, with what it never consumed.
     pub(super) fn tell_eof(&mut self, core: &mut Core, out: &mut Outbox) -> Outcome {
         self.link.flags.insert(Flag::EOF_TOLD);
-        let Some(mut tail) = self.tail.take() else {
+        let Some(mut tail) = self.take_tail() else {
             return self.call(core, out, Callback::Eof, |protocol, cx| protocol.on_eof(cx, &mut Input::new(&mut [])));
         };
         let mut rest = Input::new(tail.bytes_mut());
@@ -332,9 +337,9 @@ impl<S: Stream> Connection<S> {
             self.queue(core);
         }
         core.counters[self.link.counters as usize].bytes_discarded += count as u64;
-        let backlog = self.backlog.get_or_insert_default();
-        backlog.discarded += count;
-        if backlog.discarded > core.limits.linger_bytes {
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.discarded += count;
+        if waiting.discarded > core.limits.linger_bytes {
             self.link.flags.insert(Flag::PAUSED); // the last words still have their time
         }
         Status::Alive

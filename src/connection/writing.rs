@@ -59,11 +59,11 @@ impl<S: Stream> Connection<S> {
         }
         let added = shop.out.len();
         if added > 0 {
-            let backlog = self.backlog.get_or_insert_default();
-            backlog.outbox.append(&mut shop.out);
+            let waiting = self.waiting.get_or_insert_default();
+            waiting.outbox.append(&mut shop.out);
             if answers {
-                backlog.answers += added;
-                backlog.last_answer = backlog.outbox.len();
+                waiting.answers += added;
+                waiting.last_answer = waiting.outbox.len();
             }
             core.charge(0, added).map_err(CloseReason::Limit)?;
             self.hold_back(core)?;
@@ -76,7 +76,7 @@ impl<S: Stream> Connection<S> {
     /// asked for more; but what a protocol sends of itself holds nobody's input back, or two large messages that
     /// cross would stand still for ever.
     fn hold_back(&mut self, core: &mut Core) -> Result<(), CloseReason> {
-        let (wanted, answers) = self.backlog.as_ref().map_or((0, 0), |backlog| (backlog.outbox.len(), backlog.answers));
+        let (wanted, answers) = self.waiting.as_ref().map_or((0, 0), |waiting| (waiting.outbox.len(), waiting.answers));
         let limit = core.limits.send_buffer;
         if wanted > limit {
             return Err(CloseReason::Limit(LimitExceeded::SendBuffer { wanted, limit }));
@@ -97,20 +97,22 @@ impl<S: Stream> Connection<S> {
     #[cold]
     pub(super) fn on_writable(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
         self.link.flags.remove(Flag::WRITE_MORE);
-        let Some(backlog) = &mut self.backlog else { return Status::Alive };
-        let before = backlog.outbox.len();
+        let Some(waiting) = &mut self.waiting else { return Status::Alive };
+        let before = waiting.outbox.len();
         if before == 0 {
             return Status::Alive;
         }
-        let mut outbox = std::mem::take(&mut backlog.outbox);
+        let mut outbox = std::mem::take(&mut waiting.outbox);
         let result = self.write_out(core, &mut outbox, shop.short_means_drained);
         let after = outbox.len();
         core.held -= before - after;
-        if let Some(backlog) = &mut self.backlog {
-            backlog.outbox = outbox;
-            backlog.last_answer = backlog.last_answer.saturating_sub(before - after);
-            backlog.answers = backlog.answers.min(backlog.last_answer);
-            if backlog.last_answer <= core.limits.low_water {
+        if let Some(waiting) = &mut self.waiting {
+            if after > 0 {
+                waiting.outbox = outbox;
+            }
+            waiting.last_answer = waiting.last_answer.saturating_sub(before - after);
+            waiting.answers = waiting.answers.min(waiting.last_answer);
+            if waiting.last_answer <= core.limits.low_water {
                 self.link.flags.remove(Flag::HELD);
             }
         }
@@ -129,8 +131,8 @@ impl<S: Stream> Connection<S> {
         self.after_output(core)
     }
 
-    /// What follows when output was written: the backlog's box goes, a drain is announced, a
-    /// half-close or close that waited for it is carried out.
+    /// What follows when output was written: the box of what waited goes, a drain is announced, a half-close or close that
+    /// waited for it is carried out.
     pub(super) fn after_output(&mut self, core: &mut Core) -> Status {
         if self.owes_drain(core) || self.may_reoffer() {
             self.queue(core);
@@ -143,8 +145,14 @@ impl<S: Stream> Connection<S> {
         {
             core.timers.cancel(&mut self.link.timers, timer);
         }
-        if let Some(reason) = self.backlog.take().and_then(|backlog| backlog.then) {
-            return self.end_in_order(core, reason);
+        if let Some(waiting) = &mut self.waiting {
+            let then = waiting.then.take();
+            if waiting.tail.len() == 0 {
+                self.waiting = None;
+            }
+            if let Some(reason) = then {
+                return self.end_in_order(core, reason);
+            }
         }
         if self.link.flags.contains(Flag::FINISHING) {
             return self.finish(core);
@@ -174,7 +182,7 @@ impl<S: Stream> Connection<S> {
     }
 
     pub(super) fn backlog_len(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.outbox.len())
+        self.waiting.as_ref().map_or(0, |waiting| waiting.outbox.len())
     }
 
     /// Writes until everything is written, or the system takes no more, or so much that others are to have their turn.

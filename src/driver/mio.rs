@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::mio::event::Event;
 #[cfg(unix)]
 use ::mio::net::UnixListener;
 use ::mio::net::{TcpListener, TcpStream};
@@ -132,6 +133,29 @@ enum Listening {
     },
 }
 
+impl super::Event for &Event {
+    #[inline]
+    fn key(&self) -> u64 {
+        self.token().0 as u64
+    }
+
+    fn ready(&self) -> Ready {
+        Ready {
+            key: super::Event::key(self),
+            readable: self.is_readable(),
+            writable: self.is_writable(),
+            read_closed: self.is_read_closed(),
+            error: self.is_error(),
+        }
+    }
+
+    /// Asked for one by one, which spares 10 instructions each time.
+    #[inline]
+    fn is_just_readable(&self) -> bool {
+        self.is_readable() && !self.is_read_closed() && !self.is_error()
+    }
+}
+
 impl Driver for MioDriver {
     type Stream = MioStream;
     type Listener = MioListener;
@@ -156,14 +180,8 @@ impl Driver for MioDriver {
     // Straight from the system's list: copied to one of the loop's own, an event costs 20 instructions more. Wake-ups
     // are among them, as a key that names nothing.
     #[inline]
-    fn ready(events: &MioEvents) -> impl Iterator<Item = Ready> {
-        events.0.iter().map(|event| Ready {
-            key: event.token().0 as u64,
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            read_closed: event.is_read_closed(),
-            error: event.is_error(),
-        })
+    fn ready(events: &MioEvents) -> impl Iterator<Item = impl super::Event> {
+        events.0.iter()
     }
 
     fn has_more(&self) -> bool {

@@ -222,7 +222,7 @@ mod tests {
     #[cfg(unix)]
     fn what_each_connection_costs() {
         // mio's stream is a descriptor, with something more in debug builds.
-        assert_eq!(size_of::<Connection<std::os::fd::OwnedFd>>(), 72);
+        assert_eq!(size_of::<Connection<std::os::fd::OwnedFd>>(), 64);
         assert_eq!(size_of::<Slot<MioDriver>>(), size_of::<Connection<MioStream>>(), "nothing says what it is");
     }
 }

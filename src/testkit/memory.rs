@@ -17,7 +17,7 @@ use slab::Slab;
 use super::network::Sent;
 #[cfg(unix)]
 use crate::UnixListenOptions;
-use crate::driver::{AcceptError, Driver, Ready, Received, Socket, Wake};
+use crate::driver::{AcceptError, Driver, Event, Ready, Received, Socket, Wake};
 use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 mod stream;
@@ -262,7 +262,7 @@ impl<const DRAINED: bool> Driver for MemoryDriver<DRAINED> {
         Ok(())
     }
 
-    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = Ready> {
+    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = impl Event> {
         events.iter().copied()
     }
 

@@ -100,7 +100,9 @@ fn congestion_marks_go_there_and_back() {
 
     use switchboard::{Ecn, SendOptions};
 
-    struct Notes(Rc<RefCell<Vec<(String, Option<Ecn>)>>>);
+    /// What each datagram said, and how it was marked.
+    type Marked = Vec<(String, Option<Ecn>)>;
+    struct Notes(Rc<RefCell<Marked>>);
 
     impl DatagramProtocol for Notes {
         fn on_datagram(&mut self, _: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {

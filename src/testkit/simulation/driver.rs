@@ -13,7 +13,7 @@ use super::stream::Place;
 use super::wire::Shared;
 #[cfg(unix)]
 use crate::UnixListenOptions;
-use crate::driver::{AcceptError, Batch, Driver, Outgoing, Ready, Received, Socket, Stream, Wake};
+use crate::driver::{AcceptError, Batch, Driver, Event, Outgoing, Ready, Received, Socket, Stream, Wake};
 use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
 /// One host's [`Driver`] over the network of a [`Simulation`](super::Simulation), which makes it.
@@ -102,7 +102,7 @@ impl<const DRAINED: bool> Driver for SimulatedDriver<DRAINED> {
         Ok(())
     }
 
-    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = Ready> {
+    fn ready(events: &Vec<Ready>) -> impl Iterator<Item = impl Event> {
         events.iter().copied()
     }
 

@@ -215,3 +215,37 @@ fn what_the_network_cuts_and_joins_is_told_apart() {
     }
     assert_eq!(batch.datagram(60).1, b"the rest");
 }
+
+#[test]
+fn a_refusal_is_told_also_to_who_sends_in_one_piece() {
+    let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for offload in [false, true] {
+        let options = UdpOptions { offload, ..UdpOptions::default() };
+        let mut from = MioSocket::connect(gone, &options, &calls(false)).unwrap();
+        let mut out = Datagrams::default();
+        (0..3).for_each(|_| out.push(gone, SendOptions::default(), b"anybody?"));
+        let mut one = Datagrams::default();
+        one.push(gone, SendOptions::default(), b"anybody?");
+        assert_eq!(from.send_batch(one.iter()).unwrap(), 1); // on loopback the answer is there at once
+        assert_eq!(from.send_batch(out.iter()).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{offload}");
+    }
+}
+
+#[test]
+fn a_peer_that_cannot_be_sent_to_costs_the_others_nothing() {
+    let offload = UdpOptions { offload: true, ..UdpOptions::default() };
+    let mut line = line("127.0.0.1", "127.0.0.1", &offload, false);
+    // A forged source has port 0 if it likes; the other is a broadcast address, which was not asked for.
+    for nobody in ["127.0.0.1:0", "255.255.255.255:9"] {
+        let mut out = Datagrams::default();
+        (0..2).for_each(|_| out.push(nobody.parse().unwrap(), SendOptions::default(), b"x"));
+        assert!(line.from.send_batch(out.iter()).is_err(), "{nobody}");
+    }
+    let mut out = Datagrams::default();
+    (0..10_u8).for_each(|n| out.push(line.address, SendOptions::default(), &[n; 100]));
+    assert_eq!(line.from.send_batch(out.iter()).unwrap(), 10);
+    let mut batch = Batch::default();
+    batch.open(Batch::SLOTS);
+    assert_eq!(line.to.recv_batch(&mut batch).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!((batch.len(), batch.room()), (10, Batch::SLOTS - 1), "one slot for all of them");
+}
