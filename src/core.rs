@@ -1,12 +1,12 @@
 //! What all protocols of a loop share, as they see it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::handle::Handle;
+use crate::holdings::Holdings;
 use crate::link::Link;
 use crate::message::{Body, Mailbox, PostOffice};
 use crate::reconnect::{self, Reconnects};
@@ -46,8 +46,8 @@ pub struct Core {
     pub(crate) burst: usize,
     /// Bytes held by all connections together.
     pub(crate) held: usize,
-    /// How much of that protocols have declared, by who they are.
-    holdings: BTreeMap<(EndpointId, u8), usize>,
+    /// How much of that protocols have declared.
+    holdings: Holdings,
     /// Large buffers that nobody needs just now.
     pub(crate) spare: Spare,
     /// Connections that exist or are being established.
@@ -119,7 +119,7 @@ impl Core {
             switch: None,
             burst: usize::MAX,
             held: 0,
-            holdings: BTreeMap::new(),
+            holdings: Holdings::default(),
             spare: Spare::default(),
             connections: 0,
             sessions: 0,
@@ -304,6 +304,7 @@ impl Core {
         self.post_office.shrink();
         self.topics.shrink();
         self.ready.shrink_to_fit();
+        self.holdings.shrink();
         self.spare = Spare::default();
     }
 
@@ -316,20 +317,15 @@ impl Core {
         }
     }
 
-    /// What a protocol declares to hold, at its depth in the layers of `id`. Kept apart from the connection: few hold
-    /// anything, most of them only for a while.
+    /// What a protocol declares to hold, at its depth in the layers of `id`.
     pub(crate) fn hold(&mut self, id: EndpointId, depth: u8, bytes: usize) -> Result<(), LimitExceeded> {
-        let key = (id, depth);
-        let before = if bytes == 0 { self.holdings.remove(&key) } else { self.holdings.insert(key, bytes) };
-        self.charge(before.unwrap_or(0), bytes)
+        let before = self.holdings.set(id, depth, bytes);
+        self.charge(before, bytes)
     }
 
     /// Nothing is held any more by the protocol at this depth, and those inside it.
     pub(crate) fn release_held(&mut self, id: EndpointId, depth: u8) {
-        while let Some((&key, &bytes)) = self.holdings.range((id, depth)..=(id, u8::MAX)).next() {
-            self.holdings.remove(&key);
-            self.held -= bytes;
-        }
+        self.held -= self.holdings.release(id, depth);
     }
 
     /// Charges the loop's memory with a connection that held `before` bytes and now holds `after`.

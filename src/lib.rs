@@ -38,6 +38,8 @@ pub mod driver;
 mod error;
 mod event_loop;
 mod handle;
+mod hash;
+mod holdings;
 mod id;
 mod input;
 mod layer;

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use switchboard::{CloseReason, Counters, protocol_fn};
-use switchboard::{Core, Datagram, DatagramContext, DatagramProtocol, Failure, Limits, SessionOptions, SocketId};
+use switchboard::{
+    CloseReason, Context, Core, Counters, Datagram, DatagramContext, DatagramProtocol, Failure, Input, Limits,
+    Protocol, SessionOptions, SocketId, protocol_fn,
+};
 
 use crate::spy::Log;
 use crate::world::{World, address};
@@ -178,4 +180,31 @@ fn sessions_answer_in_the_order_in_which_they_were_asked() {
     world.event_loop.core().close(socket);
     world.settle();
     assert_eq!(world.event_loop.core().held_bytes(), 0);
+}
+
+#[test]
+fn what_no_session_gets_is_counted() {
+    let mut world = World::new();
+    let socket = world.event_loop.bind_sessions(address(HERE), |_| Some(ClosesAtOnce)).unwrap();
+    for (port, payload) in [(1, &b"a"[..]), (1, b"bc"), (2, b"")] {
+        world.network.send_datagram(address(port), address(HERE), payload);
+    }
+    world.settle();
+    let Counters { datagrams_in, datagrams_discarded, bytes_discarded, opened, closed, sessions_refused, .. } =
+        counters(&mut world, socket);
+    assert_eq!((datagrams_in, opened, closed, sessions_refused), (3, 3, 3, 0));
+    assert_eq!((datagrams_discarded, bytes_discarded), (3, 3));
+}
+
+struct ClosesAtOnce;
+
+impl Protocol for ClosesAtOnce {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        cx.close();
+        Ok(())
+    }
+
+    fn on_data(&mut self, _: &mut Context<'_>, _: &mut Input<'_>) -> Result<(), Failure> {
+        unreachable!("it has closed")
+    }
 }

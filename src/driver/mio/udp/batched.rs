@@ -171,11 +171,21 @@ impl MioSocket {
     /// Sends as many of the first as can go in one call.
     pub(super) fn send(&mut self, datagrams: &Outgoing<'_>) -> io::Result<usize> {
         let Some(first) = datagrams.clone().next() else { return Ok(0) };
-        if self.largest_segment > 0
-            && let Some(sent) = self.send_segments(datagrams, first)?
-        {
-            return Ok(sent);
+        if self.largest_segment == 0 {
+            return self.send_apart(datagrams, first);
         }
+        match self.send_segments(datagrams, first)? {
+            Ok(sent) => Ok(sent),
+            Err(largest) => {
+                let sent = self.send_apart(datagrams, first)?;
+                // Only now: where nothing can be sent to this peer at all, it is not for the segments.
+                self.largest_segment = largest;
+                Ok(sent)
+            }
+        }
+    }
+
+    fn send_apart(&mut self, datagrams: &Outgoing<'_>, first: Transmit<'_>) -> io::Result<usize> {
         let is_plain = first.source.is_none() && first.ecn.is_none();
         if is_plain && datagrams.len() == 1 {
             return self.send_one(&first).map(|()| 1);
@@ -206,16 +216,16 @@ impl MioSocket {
     }
 
     /// Sends the first ones in one piece that the system cuts up again, if they go the same way and have the same length
-    /// (the last may be shorter). `None` if they have not, or the system can't.
-    fn send_segments(&mut self, datagrams: &Outgoing<'_>, first: Transmit<'_>) -> io::Result<Option<usize>> {
+    /// (the last may be shorter). If they have not, or the system can't, says how long segments may be from now on.
+    fn send_segments(&self, datagrams: &Outgoing<'_>, first: Transmit<'_>) -> io::Result<Result<usize, u16>> {
         /// `UDP_MAX_SEGMENTS`.
         const MOST: usize = 64;
         /// What one packet can carry, whatever its headers.
         const LARGEST: usize = 65_535 - 8 - 40;
-        let len = first.payload.len();
-        let Ok(segment) = u16::try_from(len) else { return Ok(None) };
-        if len == 0 || segment > self.largest_segment || self.calls.borrow().no_send {
-            return Ok(None);
+        let (len, same) = (first.payload.len(), self.largest_segment);
+        let Ok(segment) = u16::try_from(len) else { return Ok(Err(same)) };
+        if len == 0 || segment > same || self.calls.borrow().no_send {
+            return Ok(Err(same));
         }
         let (mut count, mut total) = (0, 0);
         for next in datagrams.clone().take(MOST) {
@@ -231,7 +241,7 @@ impl MioSocket {
             }
         }
         if count < 2 {
-            return Ok(None);
+            return Ok(Err(same));
         }
         let ancillary = Ancillary::of(&first, self.is_v6, Some(segment));
         let whole = [[IoSlice::new(&datagrams.parts().1[..total])]];
@@ -239,14 +249,15 @@ impl MioSocket {
         let mut calls = self.calls.borrow_mut();
         let headers = calls.ancillary(ancillary);
         match ancillary.send(&self.socket, headers, &whole, &[name], self.class) {
-            Ok(_) => return Ok(Some(count)),
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => {}
+            Ok(_) => Ok(Ok(count)),
+            // Of a refusal no other call is told.
+            Err(error @ (Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED)) => Err(error.into()),
+            Err(Errno::ENOBUFS | Errno::ENOMEM) => Ok(Err(same)),
             // Too long for the way they go.
-            Err(Errno::EINVAL | Errno::EMSGSIZE) => self.largest_segment = segment - 1,
+            Err(Errno::EINVAL | Errno::EMSGSIZE) => Ok(Err(segment - 1)),
             // The system, or the way they go, can't do it.
-            Err(_) => self.largest_segment = 0,
+            Err(_) => Ok(Err(0)),
         }
-        Ok(None)
     }
 }
 

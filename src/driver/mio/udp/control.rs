@@ -69,7 +69,7 @@ impl Control {
         batch: &mut Batch,
     ) -> Result<(usize, usize), Errno> {
         let room = || Some(self.room.clone());
-        let make = Batch::SLOTS;
+        let make = if self.is_even { Batch::SLOTS } else { width as usize };
         let result = match &mut self.headers {
             Headers::V4(headers) => {
                 let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(make, room()));
