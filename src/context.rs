@@ -400,9 +400,7 @@ impl<'a> Context<'a> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => {
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    self.out.failed = Some(error);
-                }
+                self.out.refused(error);
                 self.link.flags.insert(Flag::WRITE_FULL | Flag::ASKED);
                 0
             }

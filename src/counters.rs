@@ -29,7 +29,8 @@ pub struct Counters {
     pub datagrams_out: u64,
     /// Datagrams dropped because the queue was full or the system refused them.
     pub datagrams_dropped: u64,
-    /// Datagrams that arrived for a session whose reading was paused, or for a socket that only waits to close.
+    /// Datagrams that arrived for a session whose reading was paused or that closed in `on_open`, or for a socket that
+    /// closes.
     pub datagrams_discarded: u64,
     /// Datagrams of unknown peers that opened no session: too many at a time, too many new ones a second, turned away
     /// by the factory, or the socket closes.

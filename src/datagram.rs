@@ -338,8 +338,34 @@ impl Datagrams {
     pub(crate) fn clear(&mut self) {
         self.payloads.clear();
         self.envelopes.clear();
-        if self.payloads.capacity() > 2 * Self::MUCH {
-            self.payloads = Vec::new();
+        if self.payloads.capacity() > 2 * Self::MUCH || self.envelopes.capacity() > 64 * Self::MANY {
+            *self = Self::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_much_took_is_given_back() {
+        let target = SocketAddr::from(([127, 0, 0, 1], 1));
+        for (count, payload) in [(100_000, &b""[..]), (10, &[0; 60_000])] {
+            let mut out = Datagrams::default();
+            (0..count).for_each(|_| out.push(target, SendOptions::default(), payload));
+            out.clear();
+            assert_eq!(out.payloads.capacity() + out.envelopes.capacity(), 0, "{count}");
+        }
+    }
+
+    #[test]
+    fn what_little_took_is_kept() {
+        let mut out = Datagrams::default();
+        (0..Datagrams::MANY).for_each(|_| {
+            out.push(SocketAddr::from(([127, 0, 0, 1], 1)), SendOptions::default(), &[0; 1472]);
+        });
+        out.clear();
+        assert!(out.payloads.capacity() >= 64 * 1472 && out.envelopes.capacity() >= 64);
     }
 }

@@ -256,6 +256,15 @@ impl Outbox {
         Ok((stream.write_vectored(&slices[..count])?, asked))
     }
 
+    /// The system took nothing, for this reason. If that is for good it is to be heard as it is said now: a connection that
+    /// was reset says so once, and from then on that it is a broken pipe.
+    #[cold]
+    pub(crate) fn refused(&mut self, error: io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            self.failed = Some(error);
+        }
+    }
+
     /// Takes note that `count` bytes were written, and says how many are left.
     pub(crate) fn advance(&mut self, mut count: usize) -> usize {
         while let Some(shared) = self.shared.front_mut() {

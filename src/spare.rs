@@ -53,29 +53,29 @@ impl Spare {
         // Of several of the same length the last.
         let (index, _) = fitting.min_by_key(|(index, buffer)| (buffer.len(), usize::MAX - index))?;
         let buffer = self.buffers.remove(index);
-        self.bytes -= buffer.len();
+        self.bytes -= buffer.capacity();
         self.unused = self.unused.min(self.buffers.len());
         Some(buffer)
     }
 
     fn give(&mut self, buffer: Vec<u8>, now: Time, most: usize) {
-        if buffer.len() < LEAST || buffer.len() > most.saturating_sub(self.bytes) {
+        if buffer.len() < LEAST || buffer.capacity() > most.saturating_sub(self.bytes) {
             discard(buffer);
             return;
         }
-        self.bytes += buffer.len();
+        self.bytes += buffer.capacity();
         self.buffers.push(buffer);
         self.due.get_or_insert_with(|| now + IDLE);
     }
 }
 
-/// Frees a buffer, and says how long it was. It is made small first: a large one that is freed at once has glibc keep as
+/// Frees a buffer, and says how much that was. It is made small first: a large one that is freed at once has glibc keep as
 /// much, twice, of what is freed from then on.
 pub(crate) fn discard(mut buffer: Vec<u8>) -> usize {
-    let length = buffer.len();
+    let bytes = buffer.capacity();
     buffer.truncate(1);
     buffer.shrink_to_fit();
-    length
+    bytes
 }
 
 /// Large buffers, lent from one protocol to the next: fresh memory costs the system a page fault for each 4 KiB, which is
@@ -91,13 +91,13 @@ impl Core {
     }
 
     /// Leaves a buffer to whoever takes it next, wherever it came from. It is freed if it is shorter than 16 KiB, if those
-    /// that lie here would be longer than a 64th of [`Limits::loop_memory`](crate::Limits::loop_memory) together, or when
+    /// that lie here would take more than a 64th of [`Limits::loop_memory`](crate::Limits::loop_memory) together, or when
     /// nobody has needed it for a second.
     pub fn give_spare(&mut self, buffer: Vec<u8>) {
         self.spare.give(buffer, self.now, self.limits.loop_memory / SHARE);
     }
 
-    /// Bytes of the buffers that lie here. They do not count as [`held_bytes`](Self::held_bytes).
+    /// Bytes of memory that the buffers take that lie here. They do not count as [`held_bytes`](Self::held_bytes).
     #[must_use]
     pub fn spare_bytes(&self) -> usize {
         self.spare.bytes
@@ -134,6 +134,26 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let spare = with(&[LEAST - 1, MOST - LEAST, LEAST + 1, LEAST, LEAST]);
         assert_eq!((spare.buffers.len(), spare.bytes), (2, MOST));
+    }
+
+    #[test]
+    fn what_a_buffer_takes_counts_however_short_it_is() {
+        let mut spare = Spare::default();
+        let buffer = |capacity| {
+            let mut buffer = Vec::with_capacity(capacity);
+            buffer.resize(LEAST, 0);
+            buffer
+        };
+        spare.give(buffer(MOST + 1), at(0), MOST);
+        assert_eq!((spare.buffers.len(), spare.bytes), (0, 0));
+        spare.give(buffer(MOST / 2), at(0), MOST);
+        spare.give(buffer(MOST / 2), at(0), MOST);
+        spare.give(buffer(LEAST), at(0), MOST);
+        assert_eq!((spare.buffers.len(), spare.bytes), (2, MOST));
+        assert!(spare.take(&(LEAST..=LEAST)).is_some_and(|buffer| buffer.capacity() == MOST / 2));
+        assert_eq!(spare.bytes, MOST / 2);
+        (500..=1000).step_by(500).for_each(|now| _ = spare.age(at(now)));
+        assert_eq!((spare.buffers.len(), spare.bytes), (0, 0));
     }
 
     #[test]

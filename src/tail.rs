@@ -59,7 +59,7 @@ impl Tail {
     /// Room to read into, at most `most` bytes; then [`filled`](Self::filled).
     pub(crate) fn spare(&mut self, most: usize) -> &mut [u8] {
         if self.end == self.buffer.len() {
-            self.make_room(self.len().max(LEAST).min(most));
+            self.make_room(self.len().min(most)); // what was consumed in front of it is room, too, if it is half of all
         }
         let end = self.buffer.len().min(self.end.saturating_add(most));
         &mut self.buffer[self.end..end]

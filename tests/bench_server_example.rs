@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 use tungstenite::client::IntoClientRequest;
@@ -11,7 +14,7 @@ use tungstenite::{Error, Message};
 
 mod support;
 
-use support::{DEADLINE, Finished, Program, assert_help_tells, assert_refused};
+use support::{DEADLINE, Finished, Program, assert_help_tells, assert_refused, now};
 
 const PROTOCOLS: [&str; 4] = ["tcp-echo", "udp-echo", "ws-echo", "wsz-echo"];
 
@@ -123,6 +126,68 @@ fn compressed_echo(stream: &mut TcpStream) -> u16 {
     let length = u16::from_be_bytes([header[2], header[3]]);
     stream.read_exact(&mut vec![0; length.into()]).expect("the server to answer");
     length
+}
+
+/// Has a message echoed again and again until that ends; says when it has begun.
+fn load(protocol: &str, address: SocketAddr, begun: &Sender<()>) {
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    udp.connect(address).expect("a route");
+    // What the server has not read when it ends is lost.
+    udp.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    let mut tcp = (protocol == "tcp-echo").then(|| connect(address));
+    let mut web_socket = (protocol == "ws-echo").then(|| open(address).0);
+    let refused = Err(ErrorKind::ConnectionRefused);
+    let mut round = || match (&mut tcp, &mut web_socket) {
+        (Some(tcp), _) => tcp.write_all(&[7; 20]).is_ok() && tcp.read_exact(&mut [0; 20]).is_ok(),
+        (_, Some(it)) => it.send(Message::binary(vec![7; 20])).is_ok() && it.read().is_ok_and(|it| it.is_binary()),
+        _ => udp.send(&[7; 20]).is_ok() && udp.recv(&mut [0; 20]).map_err(|it| it.kind()) != refused,
+    };
+    assert!(round());
+    begun.send(()).expect("somebody to wait for it");
+    while round() {}
+}
+
+#[test]
+fn sigterm_ends_it_in_the_midst_of_load() {
+    for protocol in &PROTOCOLS[..3] {
+        let (program, address) = start(&[protocol, "0"]);
+        let (begun, begins) = channel();
+        let load = || {
+            let begun = begun.clone();
+            thread::spawn(move || load(protocol, address, &begun))
+        };
+        let clients: Vec<_> = (0..4).map(|_| load()).collect();
+        clients.iter().for_each(|_| begins.recv_timeout(DEADLINE).unwrap());
+        program.signal(SIGTERM);
+        assert_ends(program);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn it_is_measured_without_a_second_thread() {
+    for protocol in PROTOCOLS {
+        let (program, _) = start(&[protocol, "0"]);
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+        assert_eq!(tasks.count(), 1, "{protocol}");
+        program.signal(SIGTERM);
+        assert_ends(program);
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_who_says_no_goodbye() {
+    let (program, address) = start(&["ws-echo", "0"]);
+    let (mut client, _) = open(address);
+    program.signal(SIGTERM);
+    let mut goodbye = [0; 4];
+    client.get_mut().read_exact(&mut goodbye).unwrap();
+    assert_eq!(goodbye[0], 0x88, "a close frame, which is not answered");
+    let begin = now();
+    program.signal(SIGINT);
+    assert_ends(program);
+    assert!(now() - begin < Duration::from_secs(3), "the first signal's four seconds are waited for");
 }
 
 #[test]

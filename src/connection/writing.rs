@@ -24,10 +24,14 @@ impl<S: Stream> Connection<S> {
             Ok(written) if written == len => shop.out.clear_fresh(),
             Ok(written) => {
                 core.counters[self.link.counters as usize].bytes_out += written as u64;
+                self.link.last_write = core.now;
                 shop.out.advance(written);
                 return false;
             }
-            Err(_) => return false, // said again, and heard, when it is tried again
+            Err(error) => {
+                shop.out.refused(error);
+                return false;
+            }
         }
         core.counters[self.link.counters as usize].bytes_out += len as u64;
         self.link.last_write = core.now;
@@ -46,7 +50,7 @@ impl<S: Stream> Connection<S> {
         let result = match shop.out.failed.take() {
             Some(error) => Err(error),
             None if full || self.backlog_len() > 0 => Ok(()),
-            None => self.write_out(core, &mut shop.out, shop.short_means_drained),
+            None => self.write_out(core, &mut shop.out, core.burst, shop.short_means_drained),
         };
         if let Err(error) = result {
             let unsent = shop.out.len();
@@ -66,7 +70,7 @@ impl<S: Stream> Connection<S> {
                 waiting.last_answer = waiting.outbox.len();
             }
             core.charge(0, added).map_err(CloseReason::Limit)?;
-            self.hold_back(core)?;
+            self.hold_back(core, shop.short_means_drained)?;
         }
         shop.out.clear();
         Ok(())
@@ -75,9 +79,15 @@ impl<S: Stream> Connection<S> {
     /// The backlog has grown: see to it that it does not grow for ever. Who does not take the answers is not
     /// asked for more; but what a protocol sends of itself holds nobody's input back, or two large messages that
     /// cross would stand still for ever.
-    fn hold_back(&mut self, core: &mut Core) -> Result<(), CloseReason> {
-        let (wanted, answers) = self.waiting.as_ref().map_or((0, 0), |waiting| (waiting.outbox.len(), waiting.answers));
+    fn hold_back(&mut self, core: &mut Core, short_means_drained: bool) -> Result<(), CloseReason> {
         let limit = core.limits.send_buffer;
+        let excess = self.backlog_len().saturating_sub(limit);
+        if excess > 0 && self.link.flags.contains(Flag::WRITE_MORE) {
+            // It waits only for others to have their turn: that much goes before them.
+            let written = self.write_waiting(core, excess, short_means_drained);
+            written.map_err(|error| CloseReason::Io { error, unsent: self.backlog_len() })?;
+        }
+        let (wanted, answers) = self.waiting.as_ref().map_or((0, 0), |waiting| (waiting.outbox.len(), waiting.answers));
         if wanted > limit {
             return Err(CloseReason::Limit(LimitExceeded::SendBuffer { wanted, limit }));
         }
@@ -96,14 +106,33 @@ impl<S: Stream> Connection<S> {
     /// There is room for some of the backlog.
     #[cold]
     pub(super) fn on_writable(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        self.link.flags.remove(Flag::WRITE_MORE);
-        let Some(waiting) = &mut self.waiting else { return Status::Alive };
-        let before = waiting.outbox.len();
+        let before = self.backlog_len();
+        if let Err(error) = self.write_waiting(core, core.burst, shop.short_means_drained) {
+            return self.broke_by(core, error);
+        }
         if before == 0 {
             return Status::Alive;
         }
+        let after = self.backlog_len();
+        if after < before
+            && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
+        {
+            core.timers.postpone(timer, core.now + core.limits.write_stall);
+        }
+        if after <= core.limits.low_water && self.link.flags.contains(Flag::SLOW) {
+            self.link.flags.remove(Flag::SLOW);
+            self.expect_mail(core);
+        }
+        self.after_output(core)
+    }
+
+    /// Writes so much of the backlog, as far as the system takes it.
+    fn write_waiting(&mut self, core: &mut Core, burst: usize, short_means_drained: bool) -> io::Result<()> {
+        self.link.flags.remove(Flag::WRITE_MORE);
+        let Some(waiting) = &mut self.waiting else { return Ok(()) };
         let mut outbox = std::mem::take(&mut waiting.outbox);
-        let result = self.write_out(core, &mut outbox, shop.short_means_drained);
+        let before = outbox.len();
+        let result = self.write_out(core, &mut outbox, burst, short_means_drained);
         let after = outbox.len();
         core.held -= before - after;
         if let Some(waiting) = &mut self.waiting {
@@ -116,19 +145,7 @@ impl<S: Stream> Connection<S> {
                 self.link.flags.remove(Flag::HELD);
             }
         }
-        if let Err(error) = result {
-            return self.broke_by(core, error);
-        }
-        if after < before
-            && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
-        {
-            core.timers.postpone(timer, core.now + core.limits.write_stall);
-        }
-        if after <= core.limits.low_water && self.link.flags.contains(Flag::SLOW) {
-            self.link.flags.remove(Flag::SLOW);
-            self.expect_mail(core);
-        }
-        self.after_output(core)
+        result
     }
 
     /// What follows when output was written: the box of what waited goes, a drain is announced, a half-close or close that
@@ -186,8 +203,13 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes until everything is written, or the system takes no more, or so much that others are to have their turn.
-    fn write_out(&mut self, core: &mut Core, outbox: &mut Outbox, short_means_drained: bool) -> io::Result<()> {
-        let mut burst = core.burst;
+    fn write_out(
+        &mut self,
+        core: &mut Core,
+        outbox: &mut Outbox,
+        mut burst: usize,
+        short_means_drained: bool,
+    ) -> io::Result<()> {
         while !outbox.is_empty() {
             if burst == 0 {
                 self.link.flags.insert(Flag::WRITE_MORE);

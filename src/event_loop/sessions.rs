@@ -329,12 +329,16 @@ impl<D: Driver> EventLoop<D> {
             Serves::Anybody(peers) => peers.get(&received.source),
             Serves::One(session) => *session,
         };
+        let is_bound = matches!(socket.serves, Serves::Anybody(_));
         let session = known.or_else(|| self.admit_peer(id, received));
-        let session = session.filter(|&session| self.entries.get(session).is_some()); // it may have closed in `on_open`
-        if session.is_none() {
-            self.core.counters[counters as usize].bytes_discarded += received.len as u64;
+        if let Some(session) = session.filter(|&session| self.entries.get(session).is_some()) {
+            return Some(session);
         }
-        session
+        let counters = &mut self.core.counters[counters as usize];
+        // It closed in `on_open`, or the only one has gone. Who was refused is counted as that.
+        counters.datagrams_discarded += u64::from(session.is_some() || !is_bound);
+        counters.bytes_discarded += received.len as u64;
+        None
     }
 
     /// Opens a session for a peer that is not known, if one more may be. Who is refused costs next to nothing.

@@ -29,7 +29,7 @@ impl<K: Socket> Desk<'_, K> {
     /// How things are, and how many callbacks were called by now.
     fn mark(&self, link: &Link) -> Option<(Mark, u64)> {
         let watch = self.core.watch.as_ref()?;
-        Some((self.core.mark(link, (0, self.socket.outlet.len())), watch.calls()))
+        Some((self.core.mark(link, (self.sent.len(), self.socket.outlet.len())), watch.calls()))
     }
 }
 

@@ -70,7 +70,9 @@ pub struct UdpOptions {
     pub receive_ecn: bool,
     /// Hands datagrams of one length that go to one peer, one after the other, to the system in one piece, and takes
     /// them from it so (udp(7): `UDP_SEGMENT`, `UDP_GRO`; no datagram is changed by it): for bulk. Where the system or the
-    /// network card can't, they go singly. Default off: with many small peers it costs more than it saves.
+    /// network card can't, they go singly. What comes in one piece is handed over in one turn, even if it is more than
+    /// [`Limits::datagrams_per_turn`](crate::Limits::datagrams_per_turn). Default off: with many small peers it costs
+    /// more than it saves.
     pub offload: bool,
 }
 

@@ -47,7 +47,7 @@ fn an_idle_tcp_echo_takes_little() {
     let _alone = alone();
     let each = footprint(|| TcpEcho);
     println!("an idle TCP echo: {each} bytes");
-    assert!(each <= 92 + DEBUG, "{each} bytes");
+    assert!(each <= 84 + DEBUG, "{each} bytes");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn an_idle_web_socket_with_its_timer_armed_takes_little() {
         }))
     });
     println!("an idle WebSocket, timer armed: {each} bytes");
-    assert!(each <= 217 + DEBUG, "{each} bytes");
+    assert!(each <= 209 + DEBUG, "{each} bytes");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_idle_heartbeat_with_its_timer_armed_takes_little() {
     let _alone = alone();
     let each = footprint(|| Heartbeat::new(Config::default()).around(PingPong::default()));
     println!("an idle heartbeat, timer armed: {each} bytes");
-    assert!(each <= 250 + DEBUG, "{each} bytes");
+    assert!(each <= 242 + DEBUG, "{each} bytes");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_layer_and_its_timer_add_little() {
     let _alone = alone();
     let each = footprint(|| IdleTimeout::new(Duration::from_secs(3600)).around(TcpEcho));
     println!("an idle TCP echo in an idle timeout: {each} bytes");
-    assert!(each <= 185 + DEBUG, "{each} bytes");
+    assert!(each <= 177 + DEBUG, "{each} bytes");
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn a_timer_takes_little() {
     let _alone = alone();
     let each = footprint(|| Alarms);
     println!("an idle connection with five timers: {each} bytes");
-    assert!(each <= 322 + DEBUG, "{each} bytes");
+    assert!(each <= 314 + DEBUG, "{each} bytes");
 }

@@ -84,6 +84,22 @@ fn heartbeat_lines_allocate_nothing() {
 }
 
 #[test]
+fn nor_does_a_conversation_of_which_each_read_leaves_something() {
+    let _alone = alone();
+    let (mut event_loop, mut stream) = connected(|| Heartbeat::new(Config::default()).around(PingPong::default()));
+    stream.write_all(b"PING 12").unwrap();
+    let mut answer = [0; 12];
+    let mut run = |times: usize| {
+        for _ in 0..times {
+            exchange(&mut event_loop, &mut stream, b"3456\nPING 12", &mut answer);
+            assert_eq!(&answer, b"PONG 123456\n");
+        }
+    };
+    run(1000); // the buffer's end was reached a few times
+    assert_eq!(heap(|| run(1000)).allocations, 0);
+}
+
+#[test]
 fn a_web_socket_echo_allocates_nothing_a_message_and_reads_once_a_burst() {
     let _alone = alone();
     let (mut event_loop, mut stream) = connected(|| {

@@ -25,6 +25,7 @@ mod large_sends;
 mod layers;
 mod lending;
 mod memory;
+mod mixture;
 mod names;
 mod posting;
 mod reading;

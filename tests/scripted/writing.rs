@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use switchboard::driver::Ready;
 use switchboard::testkit::Harness;
-use switchboard::{Bytes, CloseReason, EndpointId, LimitExceeded, Limits};
+use switchboard::{Bytes, CloseReason, Context, EndpointId, LimitExceeded, Limits, Message};
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};
-use crate::world::millis;
+use crate::world::{World, millis};
 
 /// Small marks: room up to 500 bytes, reading held above 1,000, both again at 100.
 fn small() -> Limits {
@@ -19,6 +19,16 @@ fn small() -> Limits {
 
 fn idle(limits: Limits) -> Harness {
     Harness::with_limits(Spy::new("it", &Log::default()), limits)
+}
+
+#[test]
+fn when_the_system_took_a_part_is_noted() {
+    let mut harness = Harness::new(TcpEcho);
+    harness.set_window(3);
+    harness.advance(millis(5000));
+    harness.feed(b"answer");
+    let now = harness.now();
+    assert_eq!(harness.with(|cx| (cx.backlog(), cx.last_write())), Some((3, now)));
 }
 
 #[test]
@@ -140,7 +150,7 @@ fn nobody_who_did_not_ask_is_told_of_a_drain() {
 fn a_drain_that_asks_again_is_told_again() {
     let sent = Rc::new(Cell::new(0));
     let count = Rc::clone(&sent);
-    let produce = move |cx: &mut switchboard::Context<'_>| {
+    let produce = move |cx: &mut Context<'_>| {
         while cx.has_room() && count.get() < 100 {
             cx.send(&[0; 300]);
             count.set(count.get() + 1);
@@ -307,6 +317,55 @@ fn a_write_larger_than_the_send_buffer_is_fine_where_the_peer_takes_it() {
     harness.with(|cx| cx.send(&[7; 100_000]));
     assert_eq!(harness.take_sent().len(), 100_000);
     assert!(harness.is_open());
+}
+
+#[test]
+fn so_it_is_where_others_are_to_have_their_turn() {
+    const MOST: usize = 1 << 20;
+    let ways: [fn(&mut Context<'_>); 4] = [
+        |cx| cx.send(&[7; MOST]),
+        |cx| cx.send_shared(vec![7; MOST].into()),
+        |cx| {
+            cx.send(&[7; MOST / 2]);
+            cx.send_shared(vec![7; MOST / 2].into());
+        },
+        |cx| {
+            cx.send(&[7; 258 * 1024]);
+            let id = cx.id();
+            cx.post(id, Bytes::from(vec![7; MOST - 258 * 1024])).unwrap();
+        },
+    ];
+    for way in ways {
+        let limits = Limits { send_buffer: 2000, high_water: 1500, low_water: 100, ..Limits::default() };
+        let (mut world, log) = (World::with_limits(limits), Log::default());
+        world.listen(move || {
+            let it = Spy::new("it", &log).on_data(move |cx, input| {
+                input.take_all();
+                way(cx);
+                Ok(())
+            });
+            it.on_message(|cx, message| {
+                let Message::Bytes(bytes) = message else { unreachable!() };
+                cx.send_shared(bytes);
+                Ok(())
+            })
+        });
+        let peers = [world.peer(), world.peer(), world.peer()];
+        peers[2].set_window(MOST - 2000);
+        peers.iter().for_each(|peer| peer.send(b"go"));
+        world.settle();
+        assert_eq!(peers.each_ref().map(|peer| peer.take_received().len()), [MOST, MOST, MOST - 2000]);
+        assert_eq!((world.event_loop.counters().closed, world.event_loop.core().held_bytes()), (0, 2000));
+        peers[2].set_window(usize::MAX);
+        world.settle();
+        assert_eq!((peers[2].take_received().len(), world.event_loop.core().held_bytes()), (2000, 0));
+        // Who takes less is no better off than alone.
+        peers[1].set_window(MOST - 2001);
+        peers.iter().for_each(|peer| peer.send(b"go"));
+        world.settle();
+        assert_eq!((world.event_loop.counters().closed, world.event_loop.core().held_bytes()), (1, 0));
+        assert_eq!(world.event_loop.counters().bytes_unsent, 2001);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod options;
 mod posting;
 mod pump;
 mod reconnecting;
+mod resets;
 mod sessions;
 mod topics;
 mod turning;

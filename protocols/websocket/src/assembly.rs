@@ -2,12 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use switchboard::{LimitExceeded, TimerId};
+use switchboard::{Context, LimitExceeded, TimerId};
 
 use crate::deflate::{Incoming, InflateError, Inflater};
 use crate::frame::{Header, OpCode};
 use crate::gathered::Gathered;
 use crate::mask::{self, Key};
+use crate::pool;
+use crate::sending::hold_or_keep;
 use crate::utf8::{self, Decoder, InvalidUtf8};
 use crate::{Delivery, Message, Settings, error::MessageLimit};
 
@@ -227,6 +229,38 @@ impl Assembly {
         [capacity.max(bytes(self.plain.saturating_add(self.left)))..=most, capacity..=most]
     }
 
+    /// Makes it hold `capacity` bytes: in a buffer that was used before, if there is one. `others`: what the connection
+    /// holds besides.
+    pub(crate) fn enlarge(
+        &mut self,
+        cx: &mut Context<'_>,
+        more: usize,
+        capacity: usize,
+        others: usize,
+    ) -> Result<(), LimitExceeded> {
+        if capacity > pool::LARGEST
+            && let [best, enough] = self.lengths_for(more, capacity)
+            && let Some(used) = cx.take_spare(best).or_else(|| cx.take_spare(enough))
+        {
+            let length = used.capacity();
+            let fits = hold_or_keep(cx, length + others, self.buffer() + others);
+            let unused = if fits { self.move_to(used, length) } else { used };
+            pool::keep_buffer(cx, unused);
+            if fits {
+                return Ok(());
+            }
+        }
+        cx.hold(capacity + others)?;
+        match pool::buffer(capacity) {
+            Some(used) => {
+                let unused = self.move_to(used, capacity);
+                pool::keep_buffer(cx, unused);
+            }
+            None => self.grow(capacity),
+        }
+        Ok(())
+    }
+
     /// Makes it hold `capacity` bytes.
     pub(crate) fn grow(&mut self, capacity: usize) {
         if let Some(bytes) = self.gathered() {
@@ -235,9 +269,9 @@ impl Assembly {
     }
 
     /// Goes on in a longer buffer that was used before. What is given back is of no use any more.
-    pub(crate) fn move_to(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn move_to(&mut self, buffer: Vec<u8>, capacity: usize) -> Vec<u8> {
         match self.gathered() {
-            Some(bytes) => bytes.move_to(buffer),
+            Some(bytes) => bytes.move_to(buffer, capacity),
             None => buffer,
         }
     }
@@ -267,16 +301,16 @@ impl Assembly {
         if self.is_complete() { Ok(()) } else { self.check_last(count) }
     }
 
-    /// The same of a compressed message. It grows by what comes out, after `hold` has agreed to the capacity it will
-    /// have then.
+    /// The same of a compressed message. It grows by what comes out. `others`: what the connection holds besides.
     pub(crate) fn inflate(
         &mut self,
+        cx: &mut Context<'_>,
         payload: &mut [u8],
         settings: &Settings,
-        hold: &mut dyn FnMut(usize) -> Result<(), LimitExceeded>,
+        others: usize,
     ) -> Result<(), Refusal> {
         self.unmask(payload);
-        let decompressor = self.inflater();
+        let others = others + self.inflater();
         let Some(mut incoming) = self.incoming.take() else { return Ok(()) };
         let inflated = incoming.push(payload, &mut |piece| {
             let (size, limit) = (self.plain + piece.len() as u64, settings.max_message);
@@ -284,8 +318,7 @@ impl Assembly {
                 return Err(Refusal::Limit(MessageLimit::Size { size, limit }));
             }
             if let Some(capacity) = self.capacity_for(piece.len(), settings) {
-                hold(capacity + decompressor).map_err(Refusal::Memory)?;
-                self.grow(capacity);
+                self.enlarge(cx, piece.len(), capacity, others).map_err(Refusal::Memory)?;
             }
             self.add(piece);
             self.check_last(piece.len()).map_err(Refusal::Text)

@@ -26,7 +26,7 @@ impl<H: Handler> WebSocket<H> {
     /// A close frame was sent: frames are checked, and dropped but for pings, until the peer's close frame comes. False
     /// if nothing can be done before more arrives.
     fn drop_frame(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let role = self.state.role();
+        let (role, compression) = (self.state.role(), self.state.codec().is_some());
         let Phase::Closing(farewell) = &mut self.state.phase else {
             input.take_all();
             return Ok(false);
@@ -37,7 +37,6 @@ impl<H: Handler> WebSocket<H> {
         if farewell.skip > 0 {
             return Ok(false);
         }
-        let compression = self.state.codec.is_some();
         let receiver = Receiver { role, in_message: farewell.in_message, compression };
         let Some((header, start)) = frame::parse(input, receiver).map_err(fail)? else { return Ok(false) };
         if !matches!(header.opcode, OpCode::Close | OpCode::Ping) {

@@ -263,6 +263,7 @@ mod message;
 mod opening;
 mod outgoing;
 mod peer;
+mod pool;
 pub mod proxy;
 mod publication;
 mod receiving;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use switchboard::{Context, Failure, LimitExceeded};
 
+use crate::assembly::Assembly;
 use crate::deflate;
 use crate::error::UsageError;
 use crate::frame::{Header, OpCode};
+use crate::pool;
 use crate::sending::hold_or_keep;
 use crate::shared::Shared;
 use crate::state::{Phase, State};
@@ -80,13 +82,13 @@ impl State {
 
     fn begin_sending(&mut self, cx: &mut Context<'_>, opcode: OpCode) {
         let before = self.memory();
-        let messages = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+        let messages = self.assembly().map_or(0, Assembly::capacity);
         // Where the loop has no memory for a compressor, it is sent as it is.
         let hold = &mut |own| hold_or_keep(cx, messages + own, messages + before);
-        let compressor = self.codec.as_mut().and_then(|codec| codec.begin_pieces(hold));
+        let compressor = self.codec_mut().and_then(|codec| codec.begin_pieces(hold));
         let (waiting, is_text) = (VecDeque::new(), opcode == OpCode::Text);
         let sending = Sending { next: opcode, is_text, compressor, waiting, bytes: 0, failure: None };
-        self.phase = Phase::Sending(Box::new(sending));
+        self.phase = Phase::Sending(pool::sending(sending));
     }
 
     fn send_next(&mut self, cx: &mut Context<'_>, piece: &[u8], last: bool) {
@@ -112,13 +114,14 @@ impl State {
 
     /// The message has ended: what waited behind it has its turn.
     fn end_sending(&mut self, cx: &mut Context<'_>) {
-        if let Phase::Sending(sending) = mem::replace(&mut self.phase, Phase::Open) {
-            if let (Some(compressor), Some(codec)) = (sending.compressor, &mut self.codec) {
+        if let Phase::Sending(mut sending) = mem::replace(&mut self.phase, Phase::Open) {
+            if let (Some(compressor), Some(codec)) = (sending.compressor.take(), self.codec_mut()) {
                 codec.end_pieces(compressor);
             }
-            for (opcode, message) in sending.waiting {
+            for (opcode, message) in mem::take(&mut sending.waiting) {
                 self.send_shared(cx, opcode, &message);
             }
+            pool::keep_sending(sending);
             self.release(cx);
         }
     }

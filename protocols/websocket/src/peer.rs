@@ -221,7 +221,7 @@ impl<'a, 'c> Peer<'a, 'c> {
         if !mem::take(&mut self.state.paused) {
             return;
         }
-        let timer = self.state.assembly.as_ref().and_then(|assembly| assembly.timer);
+        let timer = self.state.assembly().and_then(|assembly| assembly.timer);
         if let (Some(timer), Some(timeout)) = (timer, self.state.settings.message_timeout) {
             self.cx.postpone_timer(timer, timeout);
         }

@@ -6,6 +6,7 @@ use crate::assembly::{Assembly, Refusal};
 use crate::close::CloseCode;
 use crate::error::MessageLimit;
 use crate::frame::{self, Header, OpCode, Receiver};
+use crate::pool;
 use crate::{Begin, Delivery, Handler, Peer, WebSocket};
 
 impl<H: Handler> WebSocket<H> {
@@ -14,10 +15,10 @@ impl<H: Handler> WebSocket<H> {
     pub(crate) fn part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
         let goes_on = self.take_part(cx, input)?;
         if (!goes_on || input.is_empty())
-            && let Some(assembly) = &mut self.state.assembly
+            && let Some((assembly, settings)) = self.state.arriving()
             && !assembly.is_in_pieces()
         {
-            if let Some(timeout) = self.state.settings.message_timeout {
+            if let Some(timeout) = settings.message_timeout {
                 assembly.timer.get_or_insert_with(|| cx.set_timer(timeout));
             }
             if assembly.can_lend() {
@@ -29,7 +30,7 @@ impl<H: Handler> WebSocket<H> {
 
     /// A part of a message was read straight into its buffer.
     pub(crate) fn absorb_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
-        let Some(assembly) = &mut self.state.assembly else { return Ok(()) };
+        let Some(assembly) = self.state.assembly_mut() else { return Ok(()) };
         match assembly.absorb_filled(count) {
             Ok(()) if assembly.left() > 0 => self.make_room(cx, 0),
             Ok(()) => self.frame_done(cx).map(|_| ()),
@@ -40,31 +41,19 @@ impl<H: Handler> WebSocket<H> {
     /// Sees to it that the message's buffer can take `count` bytes more, and what is read after them.
     fn make_room(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
         let others = self.state.memory();
-        let Some(assembly) = &mut self.state.assembly else { return Ok(()) };
-        let Some(capacity) = assembly.capacity_for(count, &self.state.settings) else { return Ok(()) };
-        let [best, enough] = assembly.lengths_for(count, capacity);
-        let used = cx.take_spare(best).or_else(|| cx.take_spare(enough));
-        if let Err(limit) = cx.hold(used.as_ref().map_or(capacity, Vec::capacity) + others) {
-            return Err(self.no_memory(cx, limit));
-        }
-        match used {
-            Some(used) => {
-                let before = assembly.move_to(used);
-                cx.give_spare(before);
-            }
-            None => assembly.grow(capacity),
-        }
-        Ok(())
+        let Some((assembly, settings)) = self.state.arriving() else { return Ok(()) };
+        let Some(capacity) = assembly.capacity_for(count, settings) else { return Ok(()) };
+        assembly.enlarge(cx, count, capacity, others).map_err(|limit| self.no_memory(cx, limit))
     }
 
     fn take_part(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        if self.state.assembly.as_ref().is_some_and(|assembly| assembly.left() > 0) {
+        if self.state.assembly().is_some_and(|assembly| assembly.left() > 0) {
             return self.absorb(cx, input);
         }
         let receiver = Receiver {
             role: self.state.role(),
-            in_message: self.state.assembly.is_some(),
-            compression: self.state.codec.is_some(),
+            in_message: self.state.assembly().is_some(),
+            compression: self.state.codec().is_some(),
         };
         let (header, start) = match frame::parse(input, receiver) {
             Ok(Some(parsed)) => parsed,
@@ -74,11 +63,11 @@ impl<H: Handler> WebSocket<H> {
         if header.opcode.is_control() {
             return self.control(cx, input, header, start);
         }
-        if self.state.assembly.is_none() && !self.begin(cx, header)? {
+        if self.state.assembly().is_none() && !self.begin(cx, header)? {
             return Ok(true);
         }
-        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
-        if let Err(limit) = assembly.begin_frame(header, &self.state.settings) {
+        let Some((assembly, settings)) = self.state.arriving() else { return Ok(true) };
+        if let Err(limit) = assembly.begin_frame(header, settings) {
             return Err(self.too_big(cx, limit));
         }
         // The handler may have paused reading.
@@ -106,16 +95,16 @@ impl<H: Handler> WebSocket<H> {
             self.handled(cx, answer)?
         };
         if self.state.is_open() {
-            let codec = self.state.codec.as_mut().filter(|_| compressed);
+            let codec = self.state.codec_mut().filter(|_| compressed);
             let assembly = Assembly::new(opcode, delivery, codec.map(|codec| codec.begin()));
-            self.state.assembly = Some(Box::new(assembly));
+            self.state.begin_assembly(assembly);
         }
         Ok(self.state.is_open())
     }
 
     /// Takes what is there of the present frame.
     fn absorb(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
+        let Some(assembly) = self.state.assembly_mut() else { return Ok(false) };
         let count = assembly.here(input.len());
         if count == 0 {
             return Ok(false);
@@ -127,7 +116,7 @@ impl<H: Handler> WebSocket<H> {
             return self.inflate(cx, input.take(count));
         }
         self.make_room(cx, count)?;
-        let Some(assembly) = &mut self.state.assembly else { return Ok(false) };
+        let Some(assembly) = self.state.assembly_mut() else { return Ok(false) };
         match assembly.absorb(input.take(count)) {
             Ok(()) if assembly.left() > 0 => Ok(true),
             Ok(()) => self.frame_done(cx),
@@ -138,9 +127,8 @@ impl<H: Handler> WebSocket<H> {
     /// The next part of a compressed message. Always true.
     fn inflate(&mut self, cx: &mut Context<'_>, payload: &mut [u8]) -> Result<bool, Failure> {
         let others = self.state.memory();
-        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
-        let hold = &mut |capacity| cx.hold(capacity + others);
-        match assembly.inflate(payload, &self.state.settings, hold) {
+        let Some((assembly, settings)) = self.state.arriving() else { return Ok(true) };
+        match assembly.inflate(cx, payload, settings, others) {
             Ok(()) if assembly.left() > 0 => Ok(true),
             Ok(()) => self.frame_done(cx),
             Err(refusal) => Err(self.refused(cx, refusal)),
@@ -159,11 +147,11 @@ impl<H: Handler> WebSocket<H> {
 
     /// A frame of a message has arrived whole. Always true.
     pub(crate) fn frame_done(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
-        if !self.state.assembly.as_ref().is_some_and(|assembly| assembly.is_complete()) {
+        if !self.state.assembly().is_some_and(|assembly| assembly.is_complete()) {
             return Ok(true);
         }
         let Some(mut assembly) = self.state.take_assembly(cx) else { return Ok(true) };
-        if let (Some(incoming), Some(codec)) = (assembly.take_incoming(), &mut self.state.codec)
+        if let (Some(incoming), Some(codec)) = (assembly.take_incoming(), self.state.codec_mut())
             && let Err(error) = codec.end(incoming)
         {
             self.state.release(cx);
@@ -175,7 +163,7 @@ impl<H: Handler> WebSocket<H> {
         };
         let delivered =
             if assembly.is_in_pieces() { self.deliver_piece(cx, message, true) } else { self.deliver(cx, message) };
-        cx.give_spare(assembly.into_buffer());
+        pool::keep_buffer(cx, assembly.into_buffer());
         self.state.release(cx); // in any case: a connection that failed may have output to deliver for a while
         delivered.map(|()| true)
     }
@@ -189,9 +177,8 @@ impl<H: Handler> WebSocket<H> {
     /// It has not arrived whole in its time, while it was read.
     #[cold]
     pub(crate) fn on_message_timeout(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let Some((assembly, timeout)) = self.state.assembly.as_mut().zip(self.state.settings.message_timeout) else {
-            return Ok(());
-        };
+        let Some((assembly, settings)) = self.state.arriving() else { return Ok(()) };
+        let Some(timeout) = settings.message_timeout else { return Ok(()) };
         assembly.timer = None;
         if cx.is_reading_paused() {
             assembly.timer = Some(cx.set_timer(timeout));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use switchboard::Context;
 
+use crate::assembly::Assembly;
 use crate::deflate;
 use crate::frame::{self, Header, OpCode};
 use crate::mask;
@@ -51,7 +52,7 @@ impl State {
         if !matches!(self.phase, Phase::Open) {
             return self.defer(cx, opcode, message.clone());
         }
-        let form = self.codec.as_mut().and_then(|codec| codec.deflate_shared(message));
+        let form = self.codec_mut().and_then(|codec| codec.deflate_shared(message));
         let (compressed, payload) = (form.is_some(), form.unwrap_or_else(|| message.plain().clone()));
         if self.is_client() {
             return self.write_masked(cx, Header { fin: true, compressed, opcode, mask: None, payload: 0 }, &payload);
@@ -66,8 +67,8 @@ impl State {
 
     /// Sends a message compressed, if that is worth it. False if it is to be sent as it is.
     fn send_compressed(&mut self, cx: &mut Context<'_>, opcode: OpCode, message: &[u8]) -> bool {
-        let Some(codec) = &mut self.codec else { return false };
-        let messages = self.assembly.as_ref().map_or(0, |assembly| assembly.capacity());
+        let messages = self.assembly().map_or(0, Assembly::capacity);
+        let Some(codec) = self.codec_mut() else { return false };
         let before = codec.memory();
         // A compressor of the connection's own is there to stay; where the loop has no memory for one, the thread's does.
         let hold = &mut |own: usize| hold_or_keep(cx, messages + own, messages + before);
@@ -98,20 +99,12 @@ impl State {
         let mut key = mask::Key::default();
         cx.random(&mut key);
         let header = Header { mask: Some(key), payload: payload.len() as u64, ..header }.encode();
-        let write = |out: &mut Vec<u8>| {
-            out.extend_from_slice(&header);
-            mask::append(out, payload, key);
-        };
+        let Some(out) = cx.send_buffer() else { return self.count_unsent() };
+        out.extend_from_slice(&header);
         if payload.len() < MASKED_LARGE {
-            match cx.send_buffer() {
-                Some(out) => write(out),
-                None => self.count_unsent(),
-            }
+            mask::append(out, payload, key);
         } else {
-            // The one copy is the loop's to keep: its buffer does not grow by it.
-            let mut frame = Vec::with_capacity(header.len() + payload.len());
-            write(&mut frame);
-            cx.send_shared(frame.into());
+            send_masked(cx, payload, key);
         }
     }
 
@@ -134,6 +127,21 @@ impl State {
     pub(crate) fn count_unsent(&mut self) {
         self.unsent = self.unsent.saturating_add(1);
     }
+}
+
+/// Sends a payload masked: in a copy that is made where others were, as long as large messages come and go.
+fn send_masked(cx: &mut Context<'_>, payload: &[u8], key: mask::Key) {
+    /// What is masked while it is in the fastest cache; whole keys.
+    const BLOCK: usize = 4096;
+    let len = payload.len();
+    let mut copy = cx.take_spare(len..=len.saturating_mul(4)).unwrap_or_else(|| vec![0; len]);
+    for (block, plain) in copy.chunks_mut(BLOCK).zip(payload.chunks(BLOCK)) {
+        let block = &mut block[..plain.len()];
+        block.copy_from_slice(plain);
+        mask::apply(block, key);
+    }
+    cx.send(&copy[..len]);
+    cx.give_spare(copy);
 }
 
 /// Declares that `bytes` are held, and if that is too much, that they are as many as `before`.

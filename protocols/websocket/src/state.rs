@@ -15,6 +15,7 @@ use crate::error::{ProtocolError, UsageError};
 use crate::frame::{OpCode, Role};
 use crate::handshake::Scanner;
 use crate::outgoing::Sending;
+use crate::pool;
 
 /// Where in its life the connection is.
 ///
@@ -83,16 +84,23 @@ pub(crate) enum Side {
     Client,
 }
 
+/// What a connection that is idle and does not compress has not.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// A message of which a part has arrived.
+    assembly: Option<Assembly>,
+    /// Where compression was agreed on.
+    codec: Option<Codec>,
+}
+
 /// Everything but the handler: what a [`Peer`](crate::Peer) works on.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Rc<Settings>,
     pub(crate) side: Side,
     pub(crate) phase: Phase,
-    /// A message of which a part has arrived.
-    pub(crate) assembly: Option<Box<Assembly>>,
-    /// Where compression was agreed on.
-    pub(crate) codec: Option<Box<Codec>>,
+    /// A message of which a part has arrived, and what compresses, if there is either.
+    rare: Option<Box<Rare>>,
     pub(crate) beat: Beat,
     /// The one timer of the connection's own. What it means follows from the phase: the handshake's deadline, the next
     /// look at the heartbeat, the deadline of the peer's close frame.
@@ -113,8 +121,7 @@ impl State {
             settings: Rc::clone(settings),
             side: Side::PlainServer,
             phase: Phase::Opening(Box::default()),
-            assembly: None,
-            codec: None,
+            rare: None,
             beat: Beat::new(&Heartbeat::default(), Time::ZERO, 0),
             timer: None,
             paused: false,
@@ -128,6 +135,31 @@ impl State {
         let opening = Opening { asking: Some(asking), ..Opening::default() };
         let phase = Phase::Opening(Box::new(opening));
         Self { side: Side::Client, phase, ..Self::new(settings) }
+    }
+
+    /// A message of which a part has arrived.
+    #[inline]
+    pub(crate) fn assembly(&self) -> Option<&Assembly> {
+        self.rare.as_ref()?.assembly.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn assembly_mut(&mut self) -> Option<&mut Assembly> {
+        self.rare.as_mut()?.assembly.as_mut()
+    }
+
+    /// The same, and the settings.
+    pub(crate) fn arriving(&mut self) -> Option<(&mut Assembly, &Settings)> {
+        Some((self.rare.as_mut()?.assembly.as_mut()?, &self.settings))
+    }
+
+    /// Where compression was agreed on.
+    pub(crate) fn codec(&self) -> Option<&Codec> {
+        self.rare.as_ref()?.codec.as_ref()
+    }
+
+    pub(crate) fn codec_mut(&mut self) -> Option<&mut Codec> {
+        self.rare.as_mut()?.codec.as_mut()
     }
 
     #[inline]
@@ -163,8 +195,9 @@ impl State {
     /// The WebSocket stands, with this agreed on.
     pub(crate) fn begin_compression(&mut self, agreed: Option<Parameters>) {
         let agreed = agreed.zip(self.settings.compression.as_ref());
-        self.codec = agreed.map(|(parameters, wishes)| Box::new(Codec::new(self.role(), &parameters, wishes)));
-        if self.codec.is_some() && self.side == Side::PlainServer {
+        let codec = agreed.map(|(parameters, wishes)| Codec::new(self.role(), &parameters, wishes));
+        self.rare = codec.map(|codec| Box::new(Rare { assembly: None, codec: Some(codec) }));
+        if self.rare.is_some() && self.side == Side::PlainServer {
             self.side = Side::Server;
         }
     }
@@ -173,12 +206,12 @@ impl State {
     /// messages that wait to be sent.
     pub(crate) fn memory(&self) -> usize {
         let sending = if let Phase::Sending(sending) = &self.phase { sending.memory() } else { 0 };
-        sending + self.codec.as_ref().map_or(0, |codec| codec.memory())
+        sending + self.codec().map_or(0, Codec::memory)
     }
 
     /// Declares what it takes now.
     pub(crate) fn declare(&self, cx: &mut Context<'_>) -> Result<(), LimitExceeded> {
-        cx.hold(self.memory() + self.assembly.as_ref().map_or(0, |assembly| assembly.capacity()))
+        cx.hold(self.memory() + self.assembly().map_or(0, Assembly::capacity))
     }
 
     /// The same where it is less than before: that can't be more than the loop may hold.
@@ -195,7 +228,7 @@ impl State {
             return Err(Failure::caller(UsageError::CloseCode(code)));
         }
         let mut farewell = self.send_close(cx, code, reason);
-        if let Some(assembly) = &self.assembly {
+        if let Some(assembly) = self.assembly() {
             farewell.in_message = assembly.expects_frame();
             farewell.skip = assembly.left();
         }
@@ -252,9 +285,17 @@ impl State {
         cx.unsubscribe_all();
     }
 
+    /// A message arrives.
+    pub(crate) fn begin_assembly(&mut self, assembly: Assembly) {
+        self.rare.get_or_insert_with(pool::rare).assembly = Some(assembly);
+    }
+
     /// The message that arrives, which is complete or given up.
-    pub(crate) fn take_assembly(&mut self, cx: &mut Context<'_>) -> Option<Box<Assembly>> {
-        let assembly = self.assembly.take()?;
+    pub(crate) fn take_assembly(&mut self, cx: &mut Context<'_>) -> Option<Assembly> {
+        let assembly = self.rare.as_mut()?.assembly.take()?;
+        if self.codec().is_none() {
+            self.rare.take().into_iter().for_each(pool::keep_rare);
+        }
         if let Some(timer) = assembly.timer {
             cx.cancel_timer(timer);
         }

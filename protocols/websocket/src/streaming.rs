@@ -14,7 +14,7 @@ const PORTION: usize = 2048;
 impl<H: Handler> WebSocket<H> {
     /// Hands on the next piece of the present frame's payload, which is there. Always true.
     pub(crate) fn hand_on(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
+        let Some(assembly) = self.state.assembly_mut() else { return Ok(true) };
         if assembly.is_compressed() {
             return self.hand_on_inflated(cx, input);
         }
@@ -35,9 +35,9 @@ impl<H: Handler> WebSocket<H> {
 
     /// The same of a compressed message: at most [`PIECE`] bytes at once, however many there will be.
     fn hand_on_inflated(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        let Some(assembly) = &mut self.state.assembly else { return Ok(true) };
+        let Some((assembly, settings)) = self.state.arriving() else { return Ok(true) };
         let mut piece = [0; PIECE];
-        let inflated = assembly.inflate_piece(input, &mut piece, &self.state.settings);
+        let inflated = assembly.inflate_piece(input, &mut piece, settings);
         let frame_done = assembly.left() == 0;
         match inflated {
             Ok(piece) if !piece.as_bytes().is_empty() => self.deliver_piece(cx, piece, false).map(|()| true),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use switchboard::{CloseReason, Closing, Context, Failure, Input, Protocol, TimerId};
 use switchboard_heartbeat::{Beat, Rtt, Tick};
 
+use crate::assembly::Assembly;
 use crate::close::CloseCode;
 use crate::error::ProtocolError;
 use crate::frame::{self, Header, OpCode, WholeMessage};
@@ -85,7 +86,7 @@ impl<H: Handler> WebSocket<H> {
     /// The hot path: a message in one frame, all of it here. False if what comes next is something else.
     #[inline]
     fn whole_message(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<bool, Failure> {
-        if self.state.assembly.is_some() {
+        if self.state.assembly().is_some() {
             return Ok(false);
         }
         if self.state.is_client() {
@@ -239,7 +240,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
     }
 
     fn read_buffer(&mut self) -> &mut [u8] {
-        self.state.assembly.as_mut().map(|assembly| assembly.room()).unwrap_or_default()
+        self.state.assembly_mut().map(Assembly::room).unwrap_or_default()
     }
 
     fn on_filled(&mut self, cx: &mut Context<'_>, count: usize) -> Result<(), Failure> {
@@ -266,7 +267,7 @@ impl<H: Handler> Protocol for WebSocket<H> {
 
     fn on_timer(&mut self, cx: &mut Context<'_>, timer: TimerId) -> Result<(), Failure> {
         if self.state.timer != Some(timer) {
-            if self.state.assembly.as_ref().is_some_and(|assembly| assembly.timer == Some(timer)) {
+            if self.state.assembly().is_some_and(|assembly| assembly.timer == Some(timer)) {
                 return self.on_message_timeout(cx);
             }
             let handled = self.handler.on_timer(&mut Peer::new(cx, &mut self.state), timer);
@@ -354,6 +355,6 @@ mod tests {
                 Ok(())
             }
         }
-        assert!(size_of::<WebSocket<Nothing>>() <= 96, "{} bytes", size_of::<WebSocket<Nothing>>());
+        assert!(size_of::<WebSocket<Nothing>>() <= 88, "{} bytes", size_of::<WebSocket<Nothing>>());
     }
 }

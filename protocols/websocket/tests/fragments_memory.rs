@@ -157,6 +157,29 @@ fn a_long_upload() {
     }
 }
 
+/// A buffer that another message left may be longer than it need be. Where the loop has no memory for that, a shorter one
+/// does.
+#[test]
+fn a_used_buffer_that_the_loop_has_no_memory_for() {
+    for compression in [None, Some(SHARED)] {
+        let mut other = Link::open_with(Role::Server, counting(true), settings(None), Limits::default());
+        other.feed(other.frame(false, OpCode::Binary, [7; 30_000]));
+        assert!(other.held() >= 30_000);
+        other.feed(other.frame(true, OpCode::Continuation, ""));
+        assert_eq!((other.app.bytes.get(), other.held()), (30_000, 0));
+
+        let decompressor = compression.map_or(0, |_| Inflater::MOST_MEMORY);
+        let limits = Limits { loop_memory: decompressor + (8 << 10), ..Limits::default() };
+        let settings = Settings { max_message: 8 << 10, ..settings(compression) };
+        let mut link = Link::open_with(Role::Server, counting(true), settings, limits);
+        let payload = if compression.is_some() { deflated([7; 3000]) } else { vec![7; 3000] };
+        link.feed(frame(Role::Server, false, compression.is_some(), OpCode::Binary, &payload));
+        assert!((3000..=decompressor + (8 << 10)).contains(&link.held()), "{}", link.held());
+        link.feed(link.frame(true, OpCode::Continuation, ""));
+        assert_eq!((link.app.bytes.get(), link.held()), (3000, 0));
+    }
+}
+
 /// It is made as fast as the peer takes it.
 #[test]
 fn a_long_download() {

@@ -212,6 +212,18 @@ fn a_row_ends_with_progress() {
 }
 
 #[test]
+fn a_session_that_sends_does_not_spin() {
+    for (sends, expected) in [(1, vec![]), (u32::MAX, vec![10, 20, 40])] {
+        let (mut world, stalls) = watched(Watchdog::new().spins(10));
+        world.event_loop.bind_sessions(address(5), move |_| Some(hurried(50, sends))).unwrap();
+        world.network.send_datagram(address(6), address(5), b"x");
+        world.settle();
+        assert_eq!(world.network.take_datagrams(address(5)).len(), 50 / sends as usize);
+        assert_eq!(spins(&stalls), expected);
+    }
+}
+
+#[test]
 fn a_crowd_of_others_does_not_hide_who_spins() {
     let (mut world, stalls) = watched(Watchdog::new().spins(300));
     let mut made = 0;

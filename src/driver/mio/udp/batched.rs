@@ -171,18 +171,17 @@ impl MioSocket {
     /// Sends as many of the first as can go in one call.
     pub(super) fn send(&mut self, datagrams: &Outgoing<'_>) -> io::Result<usize> {
         let Some(first) = datagrams.clone().next() else { return Ok(0) };
-        if self.largest_segment == 0 {
-            return self.send_apart(datagrams, first);
-        }
-        match self.send_segments(datagrams, first)? {
-            Ok(sent) => Ok(sent),
-            Err(largest) => {
-                let sent = self.send_apart(datagrams, first)?;
-                // Only now: where nothing can be sent to this peer at all, it is not for the segments.
-                self.largest_segment = largest;
-                Ok(sent)
+        let mut largest = self.largest_segment;
+        if largest > 0 {
+            match self.send_segments(datagrams, first)? {
+                Ok(sent) => return Ok(sent),
+                Err(from_now_on) => largest = from_now_on,
             }
         }
+        let sent = self.send_apart(datagrams, first)?;
+        // Only now: where nothing can be sent to this peer at all, it is not for the segments.
+        self.largest_segment = largest;
+        Ok(sent)
     }
 
     fn send_apart(&mut self, datagrams: &Outgoing<'_>, first: Transmit<'_>) -> io::Result<usize> {
