@@ -180,7 +180,10 @@ fn a_reset_passes_in_both_directions() {
     let proxy = Proxy::start(&["--verbose"]);
     for by_client in [true, false] {
         let (client, target) = proxy.joined();
-        let (breaks, mut other) = if by_client { (client, target) } else { (target, client) };
+        let (mut breaks, mut other) = if by_client { (client, target) } else { (target, client) };
+        // Both stand: a target that resets sooner has refused.
+        breaks.write_all(b"!").unwrap();
+        other.read_exact(&mut [0]).unwrap();
         SockRef::from(&breaks).set_linger(Some(Duration::ZERO)).unwrap();
         drop(breaks);
         assert_eq!(other.read(&mut [0]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
