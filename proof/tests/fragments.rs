@@ -134,7 +134,6 @@ fn is_linear(role: Role, in_pieces: bool, carry: Carry) {
     // Sixteen times as much, were it not for noise; whoever goes through all fragments for each comes to 256 times.
     assert!(many.time < 32 * few.time, "{many:?} after {few:?}");
     assert!(many.allocations < 20 * few.allocations + 100, "{many:?} after {few:?}");
-    assert!(many.allocated < 20 * few.allocated + 100_000, "{many:?} after {few:?}");
     // The message as it grows, what a read brings, what it is answered with, and what decompresses it.
     let message = match carry {
         _ if in_pieces => 0,
@@ -143,6 +142,9 @@ fn is_linear(role: Role, in_pieces: bool, carry: Carry) {
         Carry::Compressed => 2 * MANY,
     };
     let decompressor = if carry == Carry::Compressed { 2 * Inflater::MOST_MEMORY } else { 0 };
+    // A short message has room in a buffer that the thread keeps; a long one doubles until it has.
+    let growth = 2 * message as u64;
+    assert!(many.allocated < 20 * few.allocated + growth + 100_000, "{many:?} after {few:?}");
     let most = 2 * message + decompressor + 8 * READ;
     assert!(many.most < most as u64, "{many:?}, {most} allowed");
 }
