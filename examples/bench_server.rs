@@ -1,4 +1,4 @@
-//! One echo server, to be measured: a public plug-in as its users get it, with the default limits, counters and timeouts.
+//! One echo server, to be measured: a public plug-in as its users get it, with the default limits, counters, timeouts.
 //!
 //! ```text
 //! cargo run --release --example bench_server -- ws-echo 7100     # then a load generator at 127.0.0.1:7100
@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use switchboard::{EndpointId, EventLoop, Limits};
 use switchboard_echo::{TcpEcho, UdpEcho};
@@ -45,10 +46,9 @@ struct Options {
     /// Connections at a time
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
     connections: usize,
-    /// How well wsz-echo compresses, from 1 (fast) to 9 (small)
-    #[arg(long, value_name = "LEVEL", default_value_t = Compression::default().level,
-          value_parser = clap::value_parser!(u8).range(1..=9))]
-    level: u8,
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=9),
+          help = format!("How wsz-echo compresses, 1 (fast) to 9 (small) [default: {}]", Compression::default().level))]
+    level: Option<u8>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,7 +68,11 @@ enum Echo {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = serve(&Options::parse()) else { return ExitCode::SUCCESS };
+    let options = Options::parse();
+    if options.level.is_some() && !matches!(options.protocol, Echo::Compressed) {
+        Options::command().error(ErrorKind::ArgumentConflict, "--level is for wsz-echo alone").exit();
+    }
+    let Err(error) = serve(&options) else { return ExitCode::SUCCESS };
     note(format_args!("error: {error}"));
     ExitCode::FAILURE
 }
@@ -120,7 +124,10 @@ fn open(event_loop: &mut EventLoop, options: &Options, address: SocketAddr) -> i
         Echo::Tcp => return Ok(event_loop.listen(address, |_| Some(TcpEcho))?.into()),
         Echo::Udp => return Ok(event_loop.bind_udp(address, UdpEcho)?.into()),
         Echo::WebSocket => None,
-        Echo::Compressed => Some(Compression { level: options.level, ..Compression::default() }),
+        Echo::Compressed => {
+            let default = Compression::default();
+            Some(Compression { level: options.level.unwrap_or(default.level), ..default })
+        }
     };
     let settings = Rc::new(Settings { compression, ..Settings::default() });
     let listener = event_loop.listen(address, move |_| {

@@ -10,7 +10,7 @@ use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
-use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Slow, Time, TimerId};
+use crate::{ConnectionId, Core, EndpointId, Input, LimitExceeded, Protocol, Slow, Time, TimerId};
 
 mod sending;
 
@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub(crate) outside: usize,
     /// Bytes of input that this callback was offered.
     pub(crate) offered: usize,
+    /// Bytes at the end of that input that are sent from where they lie, in front of what is corked.
+    pub(crate) returned: usize,
     pub(crate) requests: Requests,
     pub(crate) depth: u8,
 }
@@ -69,11 +71,42 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Sends back all that is left of the input, from where it was read, if it can be done without a copy: if nothing else
+    /// waits to be sent, and it is at most half of [`Limits::high_water`](crate::Limits::high_water). False if not: then
+    /// nothing has happened, and [`send`](Self::send) does it.
+    ///
+    /// ```
+    /// use switchboard::{protocol_fn, testkit::Harness};
+    ///
+    /// let mut harness = Harness::new(protocol_fn(|cx, input| {
+    ///     if !cx.send_back(input) {
+    ///         cx.send(input.take_all());
+    ///     }
+    ///     Ok(())
+    /// }));
+    /// harness.feed(b"hello");
+    /// assert_eq!(harness.take_sent(), b"hello");
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn send_back(&mut self, input: &mut Input<'_>) -> bool {
+        // What can be returned belongs to a connection at rest: nothing waits further out, and it has not finished.
+        let can = input.is_returnable()
+            && self.requests == Requests::None
+            && self.out.is_empty()
+            && input.len() <= self.core.limits.high_water / 2;
+        if can {
+            self.returned += input.take_all().len();
+        }
+        can
+    }
+
     /// Sends bytes to the peer without copying them (but into the datagram, on a session).
     ///
     /// After `finish`, `close` or `abort` nothing is sent, as with [`send`](Self::send).
     pub fn send_shared(&mut self, bytes: Bytes) {
         if self.can_send() {
+            self.link.flags.insert(Flag::ASKED);
             self.out.push_shared(bytes);
         } else {
             self.send_otherwise(&bytes);
@@ -127,7 +160,7 @@ impl<'a> Context<'a> {
     #[must_use]
     #[inline]
     pub fn backlog(&self) -> usize {
-        self.out.len() + self.outside
+        self.out.len() + self.outside + self.returned
     }
 
     /// Whether there is room for more output. Once this has said no, stop producing: exactly one

@@ -6,9 +6,13 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::context::Requests;
-use crate::driver::{Outgoing, Received, Socket};
+use crate::driver::{Arrived, Received, Socket};
 use crate::link::Link;
 use crate::{CloseReason, Core, Failure, LimitExceeded, Message, Slow, SocketId, TimerId};
+
+mod queue;
+
+pub(crate) use queue::{Datagrams, Envelope};
 
 /// A protocol on one bound UDP socket: one value a socket, not one a peer.
 ///
@@ -95,26 +99,29 @@ pub trait DatagramProtocol: Any {
     }
 }
 
-/// A datagram that has arrived.
+/// A datagram that has arrived: who sent it ([`source`](Received::source)) and what else is
+/// [known of it](Received), by deref, and its payload.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Datagram<'a> {
-    /// Who sent it (or who it says sent it: UDP proves nothing).
-    pub source: SocketAddr,
-    /// The local address that it came to, if that was asked for
-    /// ([`UdpOptions::local_addresses`](crate::UdpOptions::local_addresses)): of multicast and broadcast over IPv4 the
-    /// interface's, of multicast over IPv6 none. To answer from there: [`DatagramContext::send_from`].
-    pub local: Option<IpAddr>,
-    /// How the network marked it, if that was asked for ([`UdpOptions::receive_ecn`](crate::UdpOptions::receive_ecn)).
-    pub ecn: Option<Ecn>,
+    arrived: &'a Arrived,
     /// What it carries, 0 to 65,507 bytes; may be changed in place.
     pub payload: &'a mut [u8],
 }
 
 impl<'a> Datagram<'a> {
     #[inline]
-    pub(crate) fn new((&Received { source, local, ecn, .. }, payload): (&Received, &'a mut [u8])) -> Self {
-        Self { source, local, ecn, payload }
+    pub(crate) fn new(arrived: &'a Arrived, payload: &'a mut [u8]) -> Self {
+        Self { arrived, payload }
+    }
+}
+
+// Lent, since to copy what is known would cost 14 instructions more.
+impl Deref for Datagram<'_> {
+    type Target = Received;
+
+    #[inline]
+    fn deref(&self) -> &Received {
+        &self.arrived.received
     }
 }
 
@@ -162,6 +169,10 @@ pub struct DatagramContext<'a> {
     pub(crate) socket: &'a dyn Socket,
     pub(crate) out: &'a mut Datagrams,
     pub(crate) requests: Requests,
+    /// The datagram that is handed over, as the bit of its index; 0 if it has none, or no [plain](crate::driver::Batch::is_plain) batch.
+    pub(crate) bit: u64,
+    /// Where the memory begins in which it lies.
+    pub(crate) memory: usize,
 }
 
 impl DatagramContext<'_> {
@@ -180,8 +191,47 @@ impl DatagramContext<'_> {
         self.out.push(target, SendOptions::default(), payload);
     }
 
+    /// Sends a datagram back to where it came from, and from where it [came to](Received::local), if that is known. As
+    /// [`send_to`](Self::send_to) of its payload; but where nothing else was sent since those were received that arrived
+    /// together, it is not copied: it leaves from where it lies.
+    ///
+    /// ```
+    /// use switchboard::testkit::DatagramHarness;
+    /// use switchboard::{Datagram, DatagramContext, DatagramProtocol, Failure};
+    ///
+    /// struct Shout;
+    ///
+    /// impl DatagramProtocol for Shout {
+    ///     fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {
+    ///         datagram.payload.make_ascii_uppercase();
+    ///         cx.send_back(datagram);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut harness = DatagramHarness::new(Shout);
+    /// let peer = "10.0.0.2:4000".parse().unwrap();
+    /// harness.feed(peer, b"hello");
+    /// assert_eq!(harness.take_sent(), [(peer, b"HELLO".to_vec())]);
+    /// ```
+    #[inline]
+    pub fn send_back(&mut self, datagram: Datagram<'_>) {
+        // It may have been exchanged for a part of it, or for something else.
+        let (payload, whole) = (&*datagram.payload, datagram.arrived.address(self.memory));
+        let is_whole = payload.len() == datagram.len && payload.as_ptr().addr() == whole;
+        if !(is_whole && self.out.give_back(self.bit)) {
+            self.send_back_a_copy(&datagram);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_back_a_copy(&mut self, datagram: &Datagram<'_>) {
+        self.send_with(datagram.source, SendOptions { source: datagram.local, ecn: None }, datagram.payload);
+    }
+
     /// As [`send_to`](Self::send_to), from a local address of one's own choice: on a socket that is bound to a wildcard
-    /// address, the one that the peer spoke to ([`Datagram::local`]). Linux and Android; elsewhere it is dropped and
+    /// address, the one that the peer spoke to ([`Received::local`]). Linux and Android; elsewhere it is dropped and
     /// counted, as it is where the address is none of this machine's.
     pub fn send_from(&mut self, source: IpAddr, target: SocketAddr, payload: &[u8]) {
         self.send_with(target, SendOptions { source: Some(source), ecn: None }, payload);
@@ -260,112 +310,5 @@ impl Deref for DatagramContext<'_> {
 impl DerefMut for DatagramContext<'_> {
     fn deref_mut(&mut self) -> &mut Core {
         self.core
-    }
-}
-
-/// Datagrams that wait to be sent, payloads end to end.
-#[derive(Debug, Default)]
-pub(crate) struct Datagrams {
-    payloads: Vec<u8>,
-    envelopes: Vec<Envelope>,
-}
-
-/// Where a datagram goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Envelope {
-    pub(crate) target: SocketAddr,
-    pub(crate) len: usize,
-    /// The local address it is sent from, if that is not the system's choice.
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) ecn: Option<Ecn>,
-}
-
-impl Datagrams {
-    /// From so many on, or so many bytes, they leave before more are made.
-    const MANY: usize = 64;
-    const MUCH: usize = 128 << 10;
-
-    #[inline]
-    pub(crate) fn push(&mut self, target: SocketAddr, SendOptions { source, ecn }: SendOptions, payload: &[u8]) {
-        self.payloads.extend_from_slice(payload);
-        self.envelopes.push(Envelope { target, len: payload.len(), source, ecn });
-    }
-
-    /// What a datagram of `len` bytes takes while it waits: an empty one is not free.
-    pub(crate) const fn cost(len: usize) -> usize {
-        len + size_of::<Envelope>()
-    }
-
-    /// Bytes that all that wait take.
-    pub(crate) fn len(&self) -> usize {
-        self.payloads.len() + self.envelopes.len() * Self::cost(0)
-    }
-
-    #[inline]
-    pub(crate) fn count(&self) -> usize {
-        self.envelopes.len()
-    }
-
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.envelopes.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn is_much(&self) -> bool {
-        self.envelopes.len() >= Self::MANY || self.payloads.len() >= Self::MUCH
-    }
-
-    pub(crate) fn iter(&self) -> Outgoing<'_> {
-        Outgoing::new(&self.envelopes, &self.payloads)
-    }
-
-    /// Forgets the first `count`.
-    pub(crate) fn remove_first(&mut self, count: usize) {
-        let bytes: usize = self.envelopes.drain(..count).map(|envelope| envelope.len).sum();
-        self.payloads.drain(..bytes);
-    }
-
-    /// Takes back all but the first `count`. Says how many bytes those would have taken.
-    pub(crate) fn take_back(&mut self, count: usize) -> usize {
-        let before = self.len();
-        let bytes: usize = self.envelopes.drain(count..).map(|envelope| envelope.len).sum();
-        self.payloads.truncate(self.payloads.len() - bytes);
-        before - self.len()
-    }
-
-    /// Empties it. What much took is given back.
-    pub(crate) fn clear(&mut self) {
-        self.payloads.clear();
-        self.envelopes.clear();
-        if self.payloads.capacity() > 2 * Self::MUCH || self.envelopes.capacity() > 64 * Self::MANY {
-            *self = Self::default();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_much_took_is_given_back() {
-        let target = SocketAddr::from(([127, 0, 0, 1], 1));
-        for (count, payload) in [(100_000, &b""[..]), (10, &[0; 60_000])] {
-            let mut out = Datagrams::default();
-            (0..count).for_each(|_| out.push(target, SendOptions::default(), payload));
-            out.clear();
-            assert_eq!(out.payloads.capacity() + out.envelopes.capacity(), 0, "{count}");
-        }
-    }
-
-    #[test]
-    fn what_little_took_is_kept() {
-        let mut out = Datagrams::default();
-        (0..Datagrams::MANY).for_each(|_| {
-            out.push(SocketAddr::from(([127, 0, 0, 1], 1)), SendOptions::default(), &[0; 1472]);
-        });
-        out.clear();
-        assert!(out.payloads.capacity() >= 64 * 1472 && out.envelopes.capacity() >= 64);
     }
 }

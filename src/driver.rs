@@ -18,6 +18,7 @@ use crate::{ConnectOptions, Ecn, EndpointId, ListenOptions, Time, UdpOptions};
 mod batch;
 mod mio;
 
+pub(crate) use self::batch::{Arrived, Returned};
 pub use self::batch::{Batch, Outgoing, Transmit};
 pub use self::mio::{MioDriver, MioEvents, MioListener, MioSocket, MioStream};
 
@@ -261,6 +262,16 @@ pub trait Stream {
     ///
     /// `WouldBlock` if there is no room; anything else ends the connection.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// As [`write`](Self::write), of what the end follows at once, by [`shutdown_write`](Self::shutdown_write) or
+    /// [`Driver::close`]: it may wait for that, so that both leave together.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
 
     /// Writes the beginning of `pieces`, and says how much of it.
     ///

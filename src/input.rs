@@ -8,7 +8,7 @@ use std::ops::Deref;
 /// It derefs to `[u8]`: look at all of it, then [`take`](Self::take) what is understood. What is
 /// left is kept by the loop and offered again, with more behind it. Only what is taken may be
 /// changed in place (unmasked, decrypted): bytes that were changed and then left would be changed
-/// twice.
+/// twice, but by a protocol that keeps account of them: see [`rest_mut`](Self::rest_mut).
 ///
 /// ```
 /// use switchboard::Input;
@@ -26,12 +26,20 @@ use std::ops::Deref;
 pub struct Input<'a> {
     rest: &'a mut [u8],
     wait_for: usize,
+    /// It ends where a read of the loop ended, and what is left of it can be sent back from there.
+    returnable: bool,
 }
 
 impl<'a> Input<'a> {
     /// Input over `bytes`: for tests, and for layers that offer an inner protocol bytes of their own.
     pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { rest: bytes, wait_for: 0 }
+        Self { rest: bytes, wait_for: 0, returnable: false }
+    }
+
+    /// Input over what the loop has just read, all of it, for a protocol with nothing between it and the loop.
+    #[inline]
+    pub(crate) fn returnable(bytes: &'a mut [u8]) -> Self {
+        Self { rest: bytes, wait_for: 0, returnable: true }
     }
 
     /// Consumes the first `count` bytes and lends them, to be changed in place if need be.
@@ -44,6 +52,13 @@ impl<'a> Input<'a> {
         let (taken, rest) = mem::take(&mut self.rest).split_at_mut(count);
         self.rest = rest;
         taken
+    }
+
+    /// What is left unconsumed, to be changed in place by a protocol that remembers how much of it is changed already: it
+    /// is offered again as it is then.
+    #[inline]
+    pub fn rest_mut(&mut self) -> &mut [u8] {
+        self.rest
     }
 
     /// Consumes everything.
@@ -61,6 +76,17 @@ impl<'a> Input<'a> {
     #[inline]
     pub fn wait_for(&mut self, total: usize) {
         self.wait_for = total;
+    }
+
+    #[inline]
+    pub(crate) fn is_returnable(&self) -> bool {
+        self.returnable
+    }
+
+    /// Something comes between the loop and the protocol that this is offered to.
+    #[inline]
+    pub(crate) fn set_apart(&mut self) {
+        self.returnable = false;
     }
 
     /// What [`wait_for`](Self::wait_for) was last told; 0 if nothing.

@@ -83,12 +83,20 @@ impl Flag {
     pub(crate) const EMPTY_DATAGRAM: Self = Self(1 << 20);
     /// The peer half-closed before this side did.
     pub(crate) const PEER_FIRST: Self = Self(1 << 21);
-    /// A callback asked for more than output, or the system refused some of it: there is something to settle.
+    /// A callback asked for more than that corked bytes be written: there is something to settle.
     pub(crate) const ASKED: Self = Self(1 << 22);
     /// The system takes no more output in this visit: it refused some already, or the connection is broken.
     pub(crate) const WRITE_FULL: Self = Self(1 << 23);
     /// The system may take more output than one visit writes: the rest has its turn from the ready list.
     pub(crate) const WRITE_MORE: Self = Self(1 << 24);
+
+    /// What a protocol leaves of the input that it is offered now, and waits with, is read on behind.
+    pub(crate) const READS_ON: Self = Self(1 << 25);
+
+    /// `on_close` was called.
+    pub(crate) const ENDED: Self = Self(1 << 26);
+    /// Output waits, or unconsumed input, or an end.
+    pub(crate) const WAITS: Self = Self(1 << 27);
 
     /// What keeps a connection from being read without further ado.
     pub(crate) const NOT_AT_REST: Self = Self(
@@ -99,12 +107,14 @@ impl Flag {
             | Self::READABLE.0
             | Self::READ_CLOSED.0
             | Self::EOF.0
+            | Self::FINISHING.0
             | Self::LENDING.0
             | Self::QUEUED.0
             | Self::CONNECTING.0
             | Self::CLOSING.0
             | Self::LINGERING.0
-            | Self::WATCHED.0,
+            | Self::WATCHED.0
+            | Self::WAITS.0,
     );
 
     #[inline]

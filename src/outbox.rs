@@ -30,6 +30,8 @@ pub(crate) struct Outbox {
     keep: usize,
     /// It is where a visit's output goes, with nothing between it and the system.
     for_visits: bool,
+    /// The connection's end is told as soon as all of it is written.
+    pub(crate) is_last: bool,
     /// Bytes of this visit that the system took before its end.
     pub(crate) gone: usize,
     /// Why the system took nothing of it, if that was tried before the end of the visit.
@@ -65,6 +67,18 @@ impl Outbox {
         self.flat.extend_from_slice(bytes);
     }
 
+    /// Puts bytes in front of all that is in it, of which nothing was written.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        debug_assert_eq!(self.written, 0);
+        self.flat.splice(..0, bytes.iter().copied());
+        self.shared.iter_mut().for_each(|shared| shared.at += bytes.len());
+    }
+
     pub(crate) fn push_shared(&mut self, bytes: Bytes) {
         if bytes.len() < COPY_BELOW {
             return self.push(&bytes);
@@ -95,10 +109,11 @@ impl Outbox {
         if self.shared.is_empty() { self.flat.get(self.written..) } else { None }
     }
 
-    /// Everything that waits, if it lies in one piece of which nothing was written: spares 5 instructions.
+    /// Everything that waits, where it lies in one piece of which nothing was written: spares 9 instructions.
     #[inline]
-    pub(crate) fn as_fresh(&self) -> Option<&[u8]> {
-        (self.shared.is_empty() && self.written == 0).then_some(&*self.flat)
+    pub(crate) fn as_fresh(&self) -> &[u8] {
+        debug_assert!(self.shared.is_empty() && self.written == 0 && self.gone == 0 && self.failed.is_none());
+        &self.flat
     }
 
     /// One datagram; what was written into the buffer before it is another.
@@ -106,6 +121,14 @@ impl Outbox {
         self.end_datagram();
         self.push(bytes);
         self.ends.push(self.flat.len());
+    }
+
+    /// Appends a datagram in front of all others.
+    #[cold]
+    pub(crate) fn prepend_datagram(&mut self, bytes: &[u8]) {
+        self.prepend(bytes);
+        self.ends.iter_mut().for_each(|end| *end += bytes.len());
+        self.ends.insert(0, bytes.len());
     }
 
     /// What was written into the buffer since the last datagram's end is a datagram.
@@ -138,7 +161,7 @@ impl Outbox {
     /// Forgets everything, where it was [fresh](Self::as_fresh).
     #[inline]
     pub(crate) fn clear_fresh(&mut self) {
-        debug_assert!(self.as_fresh().is_some());
+        debug_assert!(self.shared.is_empty() && self.written == 0);
         self.flat.clear();
         if self.flat.capacity() > self.keep {
             self.shrink();
@@ -216,6 +239,7 @@ impl Outbox {
     /// it was asked to take.
     pub(crate) fn write_to<S: Stream + ?Sized>(&mut self, stream: &mut S, most: usize) -> io::Result<(usize, usize)> {
         let (written, asked) = match self.as_flat() {
+            Some(flat) if self.is_last && flat.len() <= most => (stream.write_last(flat)?, flat.len()),
             Some(flat) => (stream.write(&flat[..flat.len().min(most)])?, flat.len().min(most)),
             None => self.write_with(stream, &[], most)?,
         };

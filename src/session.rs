@@ -3,15 +3,15 @@
 //! It has no states beside open and gone. What is sent goes to the socket or its queue when a callback has returned, so
 //! that a close has nothing to wait for; no end of the stream comes, and nobody need be told of one.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::connection::Outcome;
 use crate::context::Requests;
 use crate::core::SwitchTo;
 use crate::datagram::Datagrams;
-use crate::driver::{Socket, Stream};
+use crate::driver::Socket;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
 use crate::timer::LOOP_DEPTH;
@@ -23,10 +23,12 @@ use crate::{
 };
 
 mod admission;
+mod route;
 mod socket;
 mod watching;
 
 pub(crate) use admission::Admission;
+pub(crate) use route::Route;
 pub(crate) use socket::{Peers, Serves, SessionSocket};
 
 /// How often a protocol may switch while it has one datagram.
@@ -46,25 +48,6 @@ pub(crate) struct Session {
     spared: Option<Time>,
 }
 
-/// The ends of a session.
-pub(crate) struct Route {
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: Option<SocketAddr>,
-    /// The local address that the peer last spoke to, if that is known: answers come from there.
-    pub(crate) source: Option<IpAddr>,
-}
-
-impl Route {
-    /// A datagram came to this address of ours.
-    #[inline]
-    pub(crate) fn heard_at(&mut self, local: Option<IpAddr>) {
-        if local.is_some() && local != self.source {
-            self.source = local;
-            self.local = self.local.zip(local).map(|(bound, ip)| SocketAddr::new(ip, bound.port()));
-        }
-    }
-}
-
 /// What a session's visit needs of the loop.
 pub(crate) struct Desk<'a, K> {
     pub(crate) core: &'a mut Core,
@@ -72,6 +55,8 @@ pub(crate) struct Desk<'a, K> {
     pub(crate) socket: &'a mut SessionSocket<K>,
     /// What the socket is to send, of this visit and those before it in the same batch.
     pub(crate) sent: &'a mut Datagrams,
+    /// Bytes at the end of a datagram that its callback has sent back.
+    pub(crate) returned: usize,
 }
 
 impl Session {
@@ -112,11 +97,12 @@ impl Session {
         self.settle(desk, outcome, &mut [])
     }
 
-    /// A datagram has come from the peer.
+    /// A datagram has come from the peer: in the batch that is handed over the one with this bit, if it has one.
     pub(crate) fn on_datagram<K: Socket>(
         &mut self,
         desk: &mut Desk<'_, K>,
         local: Option<IpAddr>,
+        bit: u64,
         payload: &mut [u8],
     ) -> UdpStatus {
         self.link.last_read = desk.core.now;
@@ -127,6 +113,27 @@ impl Session {
             counters.bytes_discarded += payload.len() as u64;
             return UdpStatus::Alive;
         }
+        if payload.is_empty() || self.link.flags.contains(Flag::FINISHING) {
+            return self.offer_datagram(desk, payload);
+        }
+        let mut input = Input::returnable(payload);
+        let outcome = self.call(desk, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut input));
+        let rest = input.take_all().len();
+        let end = payload.len() - rest;
+        if desk.returned > 0 {
+            let is_whole = desk.returned == payload.len() && !matches!(outcome, Outcome::Abort);
+            if !(is_whole && self.route.source.is_none() && desk.sent.give_back(bit)) {
+                desk.out.prepend_datagram(&payload[end - desk.returned..end]);
+            } else if desk.socket.outlet.is_empty() {
+                self.link.last_write = desk.core.now;
+            }
+        }
+        self.settle(desk, outcome, &mut payload[end..])
+    }
+
+    /// One that can't be sent back from where it lies.
+    #[cold]
+    fn offer_datagram<K: Socket>(&mut self, desk: &mut Desk<'_, K>, payload: &mut [u8]) -> UdpStatus {
         if payload.is_empty() {
             self.link.flags.insert(Flag::EMPTY_DATAGRAM);
         }
@@ -244,11 +251,13 @@ impl Session {
             out: desk.out,
             outside,
             offered: 0,
+            returned: 0,
             requests: Requests::None,
             depth: 0,
         };
         let result = callback(protocol, &mut cx);
-        let requests = cx.requests;
+        let requests;
+        (desk.returned, requests) = (cx.returned, cx.requests);
         desk.core.end_watched();
         desk.out.end_datagram();
         match (result, requests) {
@@ -381,40 +390,5 @@ impl Session {
         }
         core.note_close(self.link.id, reason);
         UdpStatus::Gone
-    }
-}
-
-/// A session as far as a callback can ask for its stream: two addresses.
-impl Stream for Route {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn read_vectored(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn write_vectored(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        Ok(None)
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.local.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::context::Requests;
 use crate::datagram::{Datagram, DatagramContext, DatagramProtocol, Datagrams};
-use crate::driver::{Batch, Ready, Socket};
+use crate::driver::{Arrived, Batch, Ready, Socket};
 use crate::link::{Flag, Link};
 use crate::{Callback, CloseReason, Core, Failure, LimitExceeded, SocketId, Time, TimerId};
 
@@ -31,6 +31,16 @@ pub(crate) struct DatagramWorkshop {
     pub(crate) batch: Batch,
     /// What is to be sent at once. Empty between visits.
     pub(crate) out: Datagrams,
+}
+
+/// What was to be sent before the last call of a visit, so that it can be taken back what it has sent itself.
+#[derive(Clone, Copy, Default)]
+struct Before {
+    /// How many waited that did not go back as they came.
+    others: usize,
+    /// The datagram that it was called for, if any: its bit in the batch, and its length.
+    bit: u64,
+    len: usize,
 }
 
 /// Whether a socket is still there after a visit.
@@ -64,7 +74,7 @@ impl<K: Socket> UdpEndpoint<K> {
             return UdpStatus::Alive;
         }
         let outcome = self.call(core, &mut shop.out, which, callback);
-        self.settle(core, &mut shop.out, 0, outcome)
+        self.settle(core, shop, Before::default(), outcome)
     }
 
     pub(crate) fn on_timer(&mut self, core: &mut Core, shop: &mut DatagramWorkshop, timer: TimerId) -> UdpStatus {
@@ -144,29 +154,30 @@ impl<K: Socket> UdpEndpoint<K> {
             watch.begin(Some(self.link.id), protocol.name(), which);
         }
         let (link, socket) = (&mut self.link, &self.outlet.socket);
-        let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None };
+        let mut cx =
+            DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None, bit: 0, memory: 0 };
         let result = callback(protocol, &mut cx);
         let requests = cx.requests;
         core.end_watched();
         (result, requests)
     }
 
-    /// Carries out what a visit asked for. Of what waits to be sent, the first `before` are of visits before it.
+    /// Carries out what a visit asked for.
     fn settle(
         &mut self,
         core: &mut Core,
-        out: &mut Datagrams,
-        before: usize,
+        DatagramWorkshop { batch, out }: &mut DatagramWorkshop,
+        before: Before,
         (result, requests): (Result<(), Failure>, Requests),
     ) -> UdpStatus {
         if requests == Requests::Abort {
-            core.counters[self.link.counters as usize].datagrams_dropped += (out.count() - before) as u64;
-            let taken_back = out.take_back(before);
-            self.outlet.send(core, out);
+            let (count, taken_back) = out.take_back(before.others, before.bit, before.len);
+            core.counters[self.link.counters as usize].datagrams_dropped += count as u64;
+            self.outlet.send(core, out, batch);
             let unsent = self.outlet.len() + taken_back;
             return self.end(core, CloseReason::Aborted { unsent });
         }
-        self.outlet.send(core, out);
+        self.outlet.send(core, out, batch);
         match (result, requests) {
             (Err(failure), _) => self.close(core, CloseReason::Failure(failure)),
             (Ok(()), Requests::Close) => self.close(core, CloseReason::Local),
@@ -184,6 +195,9 @@ impl<K: Socket> UdpEndpoint<K> {
             let counters = &mut core.counters[self.link.counters as usize];
             counters.datagrams_in += shop.batch.len() as u64;
             counters.bytes_in += shop.batch.bytes() as u64;
+            if shop.batch.is_large() {
+                core.spare.remind(core.now);
+            }
             let kind = received.err().map(|error| error.kind());
             if kind.is_some_and(|kind| !matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)) {
                 // One peer's refusal of an earlier datagram (ICMP) is not the socket's end.
@@ -203,48 +217,58 @@ impl<K: Socket> UdpEndpoint<K> {
 
     /// Hands over what was received, and sends what was answered.
     fn hand_over(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
-        let DatagramWorkshop { batch, out } = shop;
         let mut next = 0;
-        while next < batch.len() && self.then.is_none() {
-            let (before, outcome) = self.call_for_each(core, batch, &mut next, out);
-            if self.settle(core, out, before, outcome) == UdpStatus::Gone {
-                discard(core, self.link.counters, batch, next);
+        while next < shop.batch.len() && self.then.is_none() {
+            let DatagramWorkshop { batch, out } = shop;
+            let (is_plain, memory) = (batch.is_plain(), batch.address());
+            let bit = if is_plain { 1 << next } else { 0 };
+            let (before, outcome) = if is_plain && core.watch.is_none() {
+                let datagrams = batch.plain_datagrams_from(next);
+                self.call_for_each::<false>(core, datagrams, out, (bit, memory), &mut next)
+            } else {
+                let datagrams = batch.datagrams_from(next);
+                self.call_for_each::<true>(core, datagrams, out, (bit, memory), &mut next)
+            };
+            if self.settle(core, shop, before, outcome) == UdpStatus::Gone {
+                discard(core, self.link.counters, &shop.batch, next);
                 return UdpStatus::Gone;
             }
         }
-        discard(core, self.link.counters, batch, next);
+        discard(core, self.link.counters, &shop.batch, next);
         UdpStatus::Alive
     }
 
-    /// Calls the protocol for each datagram from `next` on, until there is something to be done. Says how many datagrams
-    /// waited to be sent before the last call, and what came of that.
-    fn call_for_each(
+    /// Calls the protocol for each of these datagrams, until there is something to be done. Counts them, and says how things
+    /// were before the last call, and what came of that. The first one has this bit, and the memory begins there.
+    #[inline]
+    fn call_for_each<'a, const WATCHED: bool>(
         &mut self,
         core: &mut Core,
-        batch: &mut Batch,
-        next: &mut usize,
+        datagrams: impl Iterator<Item = (&'a Arrived, &'a mut [u8])>,
         out: &mut Datagrams,
-    ) -> (usize, (Result<(), Failure>, Requests)) {
-        let Some(protocol) = self.protocol.as_deref_mut() else { return (0, (Ok(()), Requests::Close)) };
-        let (link, socket) = (&mut self.link, &self.outlet.socket);
-        let is_watched = core.watch.is_some();
-        let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None };
-        let (arrived, memory) = batch.starting_at(*next);
-        for arrived in arrived {
-            let before = cx.out.count();
-            if is_watched && let Some(watch) = &mut cx.core.watch {
+        (bit, memory): (u64, usize),
+        done: &mut usize,
+    ) -> (Before, (Result<(), Failure>, Requests)) {
+        let nothing = Before::default();
+        let Some(protocol) = self.protocol.as_deref_mut() else { return (nothing, (Ok(()), Requests::Close)) };
+        let (link, socket, mut others) = (&mut self.link, &self.outlet.socket, out.count());
+        let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests: Requests::None, bit, memory };
+        for (arrived, payload) in datagrams {
+            if WATCHED && let Some(watch) = &mut cx.core.watch {
                 watch.begin(Some(cx.link.id), protocol.name(), Callback::Datagram);
             }
-            let result = protocol.on_datagram(&mut cx, Datagram::new(arrived.in_memory(memory)));
-            if is_watched {
+            let result = protocol.on_datagram(&mut cx, Datagram::new(arrived, payload));
+            if WATCHED {
                 cx.core.end_watched();
             }
-            *next += 1;
-            if result.is_err() || cx.requests != Requests::None || cx.out.is_much() {
-                return (before, (result, cx.requests));
+            *done += 1;
+            if result.is_err() || cx.requests != Requests::None || (cx.out.count() != others && cx.out.is_much()) {
+                return (Before { others, bit: cx.bit, len: arrived.received.len }, (result, cx.requests));
             }
+            others = cx.out.count();
+            cx.bit <<= 1;
         }
-        (0, (Ok(()), Requests::None))
+        (nothing, (Ok(()), Requests::None))
     }
 
     fn queue_up(&mut self, core: &mut Core) {

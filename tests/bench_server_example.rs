@@ -20,9 +20,7 @@ const PROTOCOLS: [&str; 4] = ["tcp-echo", "udp-echo", "ws-echo", "wsz-echo"];
 
 fn start(arguments: &[&str]) -> (Program, SocketAddr) {
     let program = Program::start("bench_server", arguments);
-    let line = program.line();
-    let address = line.strip_prefix(&format!("{} listening on ", arguments[0])).unwrap_or_else(|| panic!("{line}"));
-    let address: SocketAddr = address.parse().expect("an address");
+    let address = program.address(arguments[0]);
     assert!(address.ip().is_loopback() && address.port() != 0, "{address}");
     assert_eq!(program.line(), "ready");
     (program, address)
@@ -224,6 +222,7 @@ fn a_mistake_on_the_command_line_exits_2_and_names_it() {
         (&["sctp-echo", "0"], "sctp-echo"),
         (&["tcp-echo", "65536"], "65536"),
         (&["wsz-echo", "0", "--level", "10"], "10"),
+        (&["ws-echo", "0", "--level", "6"], "--level"),
         (&["tcp-echo", "0", "stray"], "stray"),
     ] {
         assert_refused("bench_server", arguments, 2, named);

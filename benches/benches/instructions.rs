@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use switchboard_benches::{
-    Armed, Crowd, Datagrams, Handshakes, Newcomer, ROUNDS, Reference, Stream, binary, masked, text,
+    Among, Armed, Crowd, Datagrams, Handshakes, Newcomer, ROUNDS, Reference, Stream, binary, masked, text,
 };
 use switchboard_websocket::deflate::{Deflater, WindowBits};
 use switchboard_websocket::frame::{OpCode, Receiver, Role, parse, whole_message, write_unmasked};
@@ -101,6 +101,14 @@ fn echo(mut stream: Stream) -> Stream {
 }
 
 #[library_benchmark]
+#[bench::among_64(Among::new(64))]
+#[bench::among_10000(Among::new(10_000))]
+fn echo_64(mut among: Among) -> Among {
+    (0..ROUNDS).for_each(|_| among.round());
+    among
+}
+
+#[library_benchmark]
 #[bench::udp_16_of_20(Datagrams::new(16, &binary(20)))]
 fn echo_datagrams(mut datagrams: Datagrams) -> Datagrams {
     (0..ROUNDS).for_each(|_| datagrams.round());
@@ -170,6 +178,7 @@ library_benchmark_group!(
         utf8_check,
         deflate,
         echo,
+        echo_64,
         echo_datagrams,
         connection,
         handshake,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod among;
 mod crowd;
 mod echo;
 mod frames;
@@ -11,6 +12,7 @@ mod newcomers;
 mod reference;
 mod timers;
 
+pub use among::Among;
 pub use crowd::Crowd;
 pub use echo::{Datagrams, Stream};
 pub use frames::{binary, masked, text, unmasked};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::{Deserializer, Value};
 use switchboard_benches::ROUNDS;
 
@@ -24,9 +24,16 @@ const REFERENCE: &str = "reference";
 #[derive(Parser)]
 #[command(name = "benches")]
 struct Options {
-    /// Write what was counted into benches/limits.json
-    #[arg(long)]
-    bless: bool,
+    /// Write benches/limits.json: limits that can be lower, and those of new benches; none at all if a bench has become
+    /// more than 10 % dearer. With `=dearer` write whatever was counted
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "cheaper")]
+    bless: Option<Bless>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bless {
+    Cheaper,
+    Dearer,
 }
 
 type Counts = BTreeMap<String, u64>;
@@ -50,21 +57,38 @@ fn check(path: &Path, options: &Options) -> Result<bool, Box<dyn Error>> {
     let reference = counts.remove(REFERENCE).ok_or("the reference was not counted")?;
     let limits: Limits = match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?,
-        Err(_) if options.bless => Limits::new(),
+        Err(_) if options.bless.is_some() => Limits::new(),
         Err(error) => return Err(format!("{}: {error}", path.display()).into()),
     };
     let report = compare(&counts, reference, &limits);
-    print!("{}", report.table);
-    if options.bless {
-        let ratios: Limits = counts.iter().map(|(name, count)| (name.clone(), rounded(*count, reference))).collect();
-        fs::write(path, serde_json::to_string_pretty(&ratios)? + "\n")?;
-        println!("\nwritten to {}", path.display());
-        return Ok(true);
+    println!("{}", report.table);
+    report.dearer.iter().for_each(|fault| println!("{fault}"));
+    match options.bless {
+        None => {
+            report.misnamed.iter().for_each(|fault| println!("{fault}"));
+            let faults = report.dearer.len() + report.misnamed.len();
+            println!("benches: {}, faults: {faults}", counts.len());
+            Ok(faults == 0)
+        }
+        Some(Bless::Cheaper) if !report.dearer.is_empty() => {
+            println!("nothing is written: if that has to be so, --bless=dearer, and say why in the commit");
+            Ok(false)
+        }
+        Some(bless) => {
+            fs::write(path, serde_json::to_string_pretty(&blessed(&counts, reference, &limits, bless))? + "\n")?;
+            println!("written to {}", path.display());
+            Ok(true)
+        }
     }
-    println!();
-    report.faults.iter().for_each(|fault| println!("{fault}"));
-    println!("benches: {}, faults: {}", counts.len(), report.faults.len());
-    Ok(report.faults.is_empty())
+}
+
+/// The new limits. Unless dearer ones are asked for none is higher than before: ten times a little more is a lot.
+fn blessed(counts: &Counts, reference: u64, limits: &Limits, bless: Bless) -> Limits {
+    let limit = |(name, count): (&String, &u64)| {
+        let (now, before) = (rounded(*count, reference), limits.get(name).copied().unwrap_or(f64::INFINITY));
+        (name.clone(), if bless == Bless::Dearer { now } else { now.min(before) })
+    };
+    counts.iter().map(limit).collect()
 }
 
 /// Runs the benches, and gives what they print: a JSON object each.
@@ -120,46 +144,55 @@ fn rounded(count: u64, reference: u64) -> f64 {
 
 struct Report {
     table: String,
-    faults: Vec<String>,
+    /// Benches that cost too much.
+    dearer: Vec<String>,
+    /// Benches without a limit, and limits without a bench.
+    misnamed: Vec<String>,
 }
 
 fn compare(counts: &Counts, reference: u64, limits: &Limits) -> Report {
     let row =
         |cells: [&str; 5]| format!("{:<34}{:>14}{:>12}{:>12}{:>9}\n", cells[0], cells[1], cells[2], cells[3], cells[4]);
     let mut table = row(["bench", "instructions", "ratio", "limit", "change"]);
-    let mut faults = Vec::new();
+    let (mut dearer, mut misnamed) = (Vec::new(), Vec::new());
     for (name, count) in counts {
         let ratio = ratio(*count, reference);
         let each = format!("{:.1}", self::ratio(*count, ROUNDS as u64));
         let Some(limit) = limits.get(name) else {
             table += &row([name, &each, &format!("{ratio:.5}"), "-", "-"]);
-            faults.push(format!("{name} has no limit: --bless"));
+            misnamed.push(format!("{name} has no limit: --bless"));
             continue;
         };
         let change = ratio / limit - 1.0;
         table +=
             &row([name, &each, &format!("{ratio:.5}"), &format!("{limit:.5}"), &format!("{:+.1} %", change * 100.0)]);
         if change > TOLERANCE {
-            faults.push(format!("{name} costs {:.1} % more than its limit", change * 100.0));
+            dearer.push(format!("{name} costs {:.1} % more than its limit", change * 100.0));
         } else if change < -SLACK {
             table += "    its limit can be lowered: --bless\n";
         }
     }
     for name in limits.keys().filter(|name| !counts.contains_key(*name)) {
-        faults.push(format!("{name} has a limit but is no bench: --bless"));
+        misnamed.push(format!("{name} has a limit but is no bench: --bless"));
     }
-    Report { table, faults }
+    Report { table, dearer, misnamed }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn counted(counts: &[(&str, u64)]) -> Counts {
+        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    fn limited(limits: &[(&str, f64)]) -> Limits {
+        limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect()
+    }
+
     fn faults(counts: &[(&str, u64)], limits: &[(&str, f64)]) -> (String, Vec<String>) {
-        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
-        let Report { table, faults } = compare(&counts, 1000, &limits);
-        (table, faults)
+        let Report { table, dearer, misnamed } = compare(&counted(counts), 1000, &limited(limits));
+        (table, [dearer, misnamed].concat())
     }
 
     #[test]
@@ -193,6 +226,25 @@ mod tests {
     fn names_that_differ_are_faults() {
         let (_, faults) = faults(&[("a", 1)], &[("b", 0.001)]);
         assert_eq!(faults, ["a has no limit: --bless", "b has a limit but is no bench: --bless"]);
+    }
+
+    #[test]
+    fn limits_rise_only_where_that_is_asked_for() {
+        let (counts, limits) =
+            (counted(&[("a", 1050), ("b", 900), ("new", 7)]), limited(&[("a", 1.0), ("b", 1.0), ("old", 1.0)]));
+        let cheaper = blessed(&counts, 1000, &limits, Bless::Cheaper);
+        assert_eq!(cheaper, limited(&[("a", 1.0), ("b", 0.9), ("new", 0.007)]));
+        let dearer = blessed(&counts, 1000, &limits, Bless::Dearer);
+        assert_eq!(dearer, limited(&[("a", 1.05), ("b", 0.9), ("new", 0.007)]));
+    }
+
+    #[test]
+    fn bless_takes_a_word_or_none() {
+        let bless = |arguments: &[&str]| Options::try_parse_from([&["benches"], arguments].concat()).map(|it| it.bless);
+        assert!(bless(&[]).is_ok_and(|bless| bless.is_none()));
+        assert!(bless(&["--bless"]).is_ok_and(|bless| bless == Some(Bless::Cheaper)));
+        assert!(bless(&["--bless=dearer"]).is_ok_and(|bless| bless == Some(Bless::Dearer)));
+        assert!(bless(&["--bless=more"]).is_err());
     }
 
     #[test]

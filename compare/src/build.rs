@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Switchboard's bench server.
-pub(crate) fn bench_server() -> Result<PathBuf> {
+/// An example of Switchboard's.
+pub(crate) fn example(name: &str) -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    executable(&root, &["--example", "bench_server"])
+    executable(&root, &["--example", name])
 }
 
 /// A program of the peers' package.

@@ -17,13 +17,15 @@ pub(crate) struct Contender {
 pub(crate) enum Launch {
     /// `bench_server` with these arguments.
     Switchboard(&'static [&'static str]),
+    /// The `server` example with these.
+    Example(&'static [&'static str]),
     /// `bare` with this one.
     Bare(&'static str),
     /// `peers` with this one.
     Peer(&'static str),
 }
 
-use Launch::{Bare, Peer, Switchboard};
+use Launch::{Bare, Example, Peer, Switchboard};
 use Protocol::{Tcp, Udp, Ws, Wsz};
 
 /// All of them; in each protocol Switchboard first, then the limit.
@@ -50,6 +52,19 @@ pub(crate) const ALL: [Contender; 22] = [
     contender(Wsz, "Switchboard", Switchboard(&["wsz-echo", "0", "--level", "1"]), "switchboard"),
     contender(Wsz, "sockudo-ws", Peer("wsz-sockudo"), "sockudo-ws"),
     contender(Wsz, "yawc", Peer("wsz-yawc"), "yawc"),
+];
+
+/// Switchboard as a whole server: every protocol on one thread, and a page that shows what goes on, live. Its WebSocket can
+/// compress, and looks at the path.
+pub(crate) const EXAMPLE: Contender =
+    contender(Ws, "Switchboard, the `server` example's `/echo`", Example(ARGUMENTS), "switchboard");
+const ARGUMENTS: &[&str] = &[
+    "--quiet",
+    "--connections=20000",
+    "--tcp-echo=127.0.0.1:0",
+    "--udp-echo=127.0.0.1:0",
+    "--heartbeat=127.0.0.1:0",
+    "--websocket=127.0.0.1:0",
 ];
 
 const fn contender(protocol: Protocol, name: &'static str, launch: Launch, package: &'static str) -> Contender {

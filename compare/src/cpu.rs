@@ -1,6 +1,6 @@
 //! Processor seconds of the server for a million messages.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use load::{Options, Protocol, Report};
 
 use crate::contenders::title;
@@ -16,18 +16,14 @@ const WORKLOADS: [(Protocol, usize, &[&str]); 4] = [
 ];
 
 pub(crate) fn measure(lab: &Lab) -> Result<String> {
-    let mut text = String::new();
     let mut waits = Vec::new();
-    for (protocol, connections, usual) in WORKLOADS {
-        let contenders = lab.contenders(protocol);
-        if contenders.is_empty() {
-            continue;
-        }
+    let text = lab.tables(&WORKLOADS.map(|(protocol, ..)| protocol), |protocol, servers| {
+        let of_protocol = WORKLOADS.iter().find(|(it, ..)| *it == protocol).context("workloads")?;
+        let (_, connections, usual) = *of_protocol;
         let workloads = lab.workloads(usual)?;
-        let servers = contenders.iter().map(|it| lab.start(it)).collect::<Result<Vec<_>>>()?;
         let mut rows = vec![Vec::new(); servers.len()];
         for workload in &workloads {
-            let results = lab.rounds(&servers, &workload.to_string(), |server| {
+            let results = lab.rounds(servers, &workload.to_string(), |server| {
                 let options = Options::new(protocol, server.address, *workload);
                 load::run(&Options { connections, ..short(options, lab, server) })
             });
@@ -43,8 +39,8 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
         for (server, row) in servers.iter().zip(rows) {
             table.row(server.name, row);
         }
-        text += &table.to_string();
-    }
+        Ok(table)
+    })?;
     Ok(format!("{text}{}", note(lab, &waits)))
 }
 
@@ -76,7 +72,8 @@ pub(crate) fn note(lab: &Lab, waits: &[f64]) -> String {
         format!(" The servers waited for their processor {middle:.1} % of the time (at most {most:.0} %).")
     });
     format!(
-        "Medians of {} rounds of {} ms; in parentheses the median of the ratios to Switchboard's, round by round.{waited}\n",
+        "Medians of {} rounds of {} ms; in parentheses the median of the ratios to Switchboard's, round by \
+         round.{waited}\n",
         lab.rounds,
         lab.slice.as_millis(),
     )

@@ -11,14 +11,8 @@ use crate::table::{Table, cell, median};
 const CONNECTIONS: usize = 63;
 
 pub(crate) fn measure(lab: &Lab) -> Result<String> {
-    let mut text = String::new();
-    for protocol in [Protocol::Tcp, Protocol::Ws] {
-        let contenders = lab.contenders(protocol);
-        if contenders.is_empty() {
-            continue;
-        }
-        let servers = contenders.iter().map(|it| lab.start(it)).collect::<Result<Vec<_>>>()?;
-        let results = lab.rounds(&servers, "fairness", |server| {
+    let text = lab.tables(&[Protocol::Tcp, Protocol::Ws], |protocol, servers| {
+        let results = lab.rounds(servers, "fairness", |server| {
             let run = |flood| {
                 let options = Options::new(protocol, server.address, "1x20".parse()?);
                 load::run(&Options { connections: CONNECTIONS, flood, ..short(options, lab, server) })
@@ -39,8 +33,8 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
             ];
             table.row(server.name, cells.map(cell));
         }
-        text += &table.to_string();
-    }
+        Ok(table)
+    })?;
     Ok(format!(
         "{text}Medians of {} rounds of {} ms. –: the 63 were not answered at all beside the flood.\n",
         lab.rounds,

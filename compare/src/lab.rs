@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::contenders::{ALL, Contender, Launch};
+use crate::table::Table;
 use crate::{Options, build};
 
 /// A server may take so long to stop.
@@ -57,7 +58,7 @@ impl Lab {
             bail!("there is no server `{name}`; some are `bare mio`, `tokio`, `fastwebsockets`");
         }
         Ok(Self {
-            bench_server: options.server.clone().map_or_else(build::bench_server, Ok)?,
+            bench_server: options.server.clone().map_or_else(|| build::example("bench_server"), Ok)?,
             bare: build::peers("bare")?,
             peers: build::peers("peers")?,
             only: options.only.clone(),
@@ -89,6 +90,22 @@ impl Lab {
         }
     }
 
+    /// A table for each of `protocols`, made of the servers that are asked for, all of which are running.
+    pub(crate) fn tables(
+        &self,
+        protocols: &[Protocol],
+        mut measure: impl FnMut(Protocol, &[Server]) -> Result<Table>,
+    ) -> Result<String> {
+        let mut text = String::new();
+        for &protocol in protocols {
+            let servers = self.contenders(protocol).iter().map(|it| self.start(it)).collect::<Result<Vec<_>>>()?;
+            if !servers.is_empty() {
+                text += &measure(protocol, &servers)?.to_string();
+            }
+        }
+        Ok(text)
+    }
+
     /// Starts a server on the first processor, and moves to the second.
     pub(crate) fn start(&self, contender: &Contender) -> Result<Server> {
         let server = self.start_under(contender, &[]);
@@ -96,15 +113,16 @@ impl Lab {
         server
     }
 
-    /// Starts a server under a tool, with the tool's command line, on this thread's own processor: the load has its turn
-    /// when the server sleeps.
+    /// Starts a server under a tool, with the tool's command line, on this thread's own processor: the load has its
+    /// turn when the server sleeps.
     pub(crate) fn start_under(&self, contender: &Contender, tool: &[OsString]) -> Result<Server> {
-        pin(0)?;
         let (program, arguments) = match contender.launch {
-            Launch::Switchboard(arguments) => (&self.bench_server, arguments),
-            Launch::Bare(server) => (&self.bare, &[server, "0"][..]),
-            Launch::Peer(server) => (&self.peers, &[server, "0"][..]),
+            Launch::Switchboard(arguments) => (self.bench_server.clone(), arguments),
+            Launch::Example(arguments) => (build::example("server")?, arguments),
+            Launch::Bare(server) => (self.bare.clone(), &[server, "0"][..]),
+            Launch::Peer(server) => (self.peers.clone(), &[server, "0"][..]),
         };
+        pin(0)?;
         let mut line = tool.to_vec();
         line.push(program.into());
         line.extend(arguments.iter().map(OsString::from));
@@ -125,7 +143,10 @@ impl Lab {
                 let _ = process.kill();
                 bail!("{} ended before it listened ({})", contender.name, process.wait()?);
             }
-            if let Some((_, address)) = text.trim_end().split_once("listening on ") {
+            if let Some((what, address)) = text.trim_end().split_once("listening on ") {
+                if matches!(contender.launch, Launch::Example(_)) && what != "websocket " {
+                    continue; // it has others
+                }
                 let address = address.parse().with_context(|| format!("the address of {}", contender.name))?;
                 return Ok(Server {
                     name: contender.name,
@@ -168,7 +189,7 @@ impl Lab {
 }
 
 /// This thread's processor, and that of the processes that it starts, where there are several.
-fn pin(processor: usize) -> Result<()> {
+pub(crate) fn pin(processor: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(processor)?;
     match sched_setaffinity(Pid::from_raw(0), &set) {

@@ -12,17 +12,11 @@ const CONNECTIONS: [usize; 2] = [1, 64];
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Ws];
 
 pub(crate) fn measure(lab: &Lab) -> Result<String> {
-    let mut text = String::new();
     let mut waits = Vec::new();
-    for protocol in PROTOCOLS {
-        let contenders = lab.contenders(protocol);
-        if contenders.is_empty() {
-            continue;
-        }
-        let servers = contenders.iter().map(|it| lab.start(it)).collect::<Result<Vec<_>>>()?;
+    let text = lab.tables(&PROTOCOLS, |protocol, servers| {
         let mut rows = vec![Vec::new(); servers.len()];
         for connections in CONNECTIONS {
-            let results = lab.rounds(&servers, &format!("{connections} connections"), |server| {
+            let results = lab.rounds(servers, &format!("{connections} connections"), |server| {
                 let options = Options::new(protocol, server.address, "1x20".parse()?);
                 load::run(&Options { connections, ..short(options, lab, server) })
             });
@@ -42,7 +36,7 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
         for (server, row) in servers.iter().zip(rows) {
             table.row(server.name, row);
         }
-        text += &table.to_string();
-    }
+        Ok(table)
+    })?;
     Ok(format!("{text}{}", note(lab, &waits)))
 }

@@ -1,9 +1,12 @@
 //! Memory of a WebSocket connection, by the server's resident set.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
 use load::{Held, Protocol, resident_bytes};
 
-use crate::contenders::Contender;
+use crate::contenders::{Contender, EXAMPLE};
 use crate::lab::Lab;
 use crate::quoted;
 use crate::table::{Table, cell, figure};
@@ -13,10 +16,16 @@ const CONNECTIONS: usize = 10_000;
 const SOME: usize = 100;
 const FEW: usize = 1_000;
 const MUCH: f64 = 64.0 * 1024.0;
+/// What a server keeps for longer after its last message, it keeps.
+const REST: Duration = Duration::from_secs(2);
 
 pub(crate) fn measure(lab: &Lab) -> Result<String> {
     let mut table = Table::new("bytes of a WebSocket connection", ["idle", "after an echo of 1 MiB"]);
-    for contender in &lab.contenders(Protocol::Ws) {
+    let mut contenders = lab.contenders(Protocol::Ws);
+    if !contenders.is_empty() {
+        contenders.insert(1, EXAMPLE);
+    }
+    for contender in &contenders {
         match one(lab, contender) {
             Ok((idle, after)) => table.row(contender.name, [figure(idle), figure(after)]),
             Err(error) => {
@@ -35,6 +44,7 @@ fn one(lab: &Lab, contender: &Contender) -> Result<(f64, f64)> {
     let server = lab.start(contender)?;
     let resident = || {
         server.settle()?;
+        thread::sleep(REST);
         anyhow::Ok(resident_bytes(server.pid())? as f64)
     };
     // What is built with the first connection is the server's own.

@@ -55,7 +55,7 @@ impl<S: Stream> Connection<S> {
         if !self.link.flags.contains(Flag::PAUSED) {
             self.link.flags.remove(Flag::DRAIN_OWED); // who reads on anyway need not hear that there is room
         }
-        let waiting = self.waiting.get_or_insert_default();
+        let waiting = self.waiting_mut();
         let unsent = std::mem::take(&mut waiting.outbox).len();
         (waiting.answers, waiting.last_answer) = (0, 0);
         waiting.broken = Some(Broken { error, unsent });

@@ -54,7 +54,7 @@ impl<S: Stream> Connection<S> {
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH - 1);
         core.retire(&self.link);
         self.drop_tail(core);
-        self.waiting.get_or_insert_default().then = Some(reason);
+        self.waiting_mut().then = Some(reason);
         if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
         }
@@ -130,7 +130,7 @@ impl<S: Stream> Connection<S> {
     /// Ends at once; with a reset if something is lost by it.
     fn end_now(&mut self, core: &mut Core, reason: CloseReason) -> Status {
         let abort = matches!(reason, CloseReason::Aborted { .. }) || self.backlog_len() > 0;
-        if self.protocol.is_some() {
+        if self.has_protocol() {
             self.tell_close(core, reason);
         }
         Status::Gone { abort }
@@ -144,7 +144,7 @@ impl<S: Stream> Connection<S> {
         core.timers.cancel_depths(&mut self.link.timers, 0..=LOOP_DEPTH);
         core.retire(&self.link);
         self.drop_tail(core);
-        self.waiting = None;
+        self.forget_waiting();
         let was_connecting = self.link.flags.contains(Flag::CONNECTING);
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_unsent += unsent as u64;
@@ -153,8 +153,9 @@ impl<S: Stream> Connection<S> {
         } else {
             counters.closed += 1;
         }
-        if let Some(mut protocol) = self.protocol.take() {
-            Self::tell_protocol(&mut *protocol, core, &self.link, &reason);
+        if self.has_protocol() {
+            self.link.flags.insert(Flag::ENDED);
+            Self::tell_protocol(&mut *self.take_protocol(), core, &self.link, &reason);
         }
         core.note_close(self.link.id, reason);
     }

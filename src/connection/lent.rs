@@ -1,12 +1,36 @@
-//! Reads that go straight into a buffer of the protocol's own.
+//! Reads that go to where a message is put together: into a buffer of the protocol's own, or behind what was read of it.
 
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 
-use super::{Connection, Outcome, Status, Workshop};
+use super::{Connection, HEADERS, Outcome, Status, Workshop};
+use crate::context::Requests;
 use crate::driver::Stream;
 use crate::link::Flag;
 use crate::tail::Tail;
-use crate::{Callback, Core, Input};
+use crate::{Callback, Context, Core, Input};
+
+/// What fewer bytes are waited for is cheaply copied; and who sends as many small messages as it can always has one cut.
+const LONG: usize = 8 * 1024;
+
+impl Context<'_> {
+    /// Whether it is best to wait for a message where its beginning lies: `total` bytes that begin with what is left of
+    /// `input`, asked for by [`Input::wait_for`]. The loop then reads what is there of the rest right behind it, and offers
+    /// all of it at once. The bytes stay where they are and [as they are](Input::rest_mut).
+    ///
+    /// That is so if more has arrived than this visit has read, if it is a large message, and if there is room for it: as
+    /// much as [`Limits::read_budget`](crate::Limits::read_budget), and its header.
+    #[must_use]
+    #[cold]
+    pub fn reads_on(&self, input: &Input<'_>, total: usize) -> bool {
+        let start = self.offered.saturating_sub(input.len());
+        let flags = Flag::READS_ON | Flag::READABLE;
+        self.depth == 0
+            && self.link.flags.only(flags | Flag::PAUSED | Flag::REOFFER) == flags
+            && self.requests == Requests::None
+            && self.core.switch.is_none()
+            && (LONG..=self.core.limits.read_budget + HEADERS - start).contains(&total)
+    }
+}
 
 impl<S: Stream> Connection<S> {
     /// Whether a read that brought the beginning of a large message is followed at once by one of the rest that is there,
@@ -17,13 +41,42 @@ impl<S: Stream> Connection<S> {
         self.link.flags.only(Flag::NOT_AT_REST | Flag::ASKED) == set
     }
 
+    /// One read behind what the protocol waits with, if that [is best](Context::reads_on): how many bytes came. If none did,
+    /// it is to be told so.
+    pub(super) fn read_on(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        count: usize,
+        (left, awaited): (usize, usize),
+    ) -> Option<usize> {
+        let fits = (LONG.max(left + 1)..=shop.read_buffer.len() - (count - left)).contains(&awaited);
+        let wanted = self.may_read() && self.link.flags.only(Flag::READABLE | Flag::REOFFER) == Flag::READABLE;
+        if left == 0 || !fits || !wanted || core.switch.is_some() {
+            return None;
+        }
+        let behind = &mut shop.read_buffer[count..];
+        match self.stream.read(behind) {
+            Ok(0) => Some(0), // the next read says so, too
+            Ok(more) => {
+                self.note_read(core, more, more < behind.len() && shop.short_means_drained);
+                Some(more)
+            }
+            Err(error) => {
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    self.note_drained();
+                }
+                Some(0)
+            }
+        }
+    }
+
     /// One read into what the protocol lends, and of what follows that into the loop's buffer: that saves the system call
     /// that would only find out whether something does. `None` if nothing is lent any more.
     /// At most `most` bytes are read.
     #[inline(never)]
     pub(super) fn read_lent(&mut self, core: &mut Core, shop: &mut Workshop, most: usize) -> Option<Status> {
-        let protocol = self.protocol.as_deref_mut()?;
-        let lent = protocol.read_buffer();
+        let lent = self.protocol.read_buffer();
         let room = lent.len().min(most);
         if room == 0 {
             self.link.flags.remove(Flag::LENDING);

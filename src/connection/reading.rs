@@ -1,6 +1,7 @@
 //! Input: from the system to the protocol.
 
 use std::io;
+use std::ops::Range;
 
 use super::{Connection, Outcome, Status, Workshop};
 use crate::context::Requests;
@@ -10,18 +11,133 @@ use crate::outbox::Outbox;
 use crate::tail::Tail;
 use crate::{Callback, CloseReason, Context, Core, Failure, Input, LimitExceeded};
 
+/// How a visit to a connection at rest goes on where it does not end as nearly always.
+pub(crate) enum Unusual {
+    Eof,
+    /// There may be more to read, or it failed.
+    Read(io::Result<usize>),
+    /// Of so many bytes the protocol left some, or it asked for something.
+    Delivery {
+        count: usize,
+        /// How many at their end are to be sent back.
+        returned: usize,
+        /// How many it left, and how many it waits for.
+        rest: (usize, usize),
+        result: Result<(), Failure>,
+        requests: Requests,
+    },
+    /// The system took not all of the answer, of which so much is counted.
+    Write {
+        /// What of the read buffer goes before what is corked.
+        returned: Range<usize>,
+        counted: usize,
+        result: io::Result<usize>,
+    },
+}
+
 impl<S: Stream> Connection<S> {
     /// Whether nothing waits and nothing is special, as nearly always, so that an event that says no more than that
     /// there is something to read can go the short way.
     #[inline(always)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.waiting.is_none() && !self.link.flags.intersects(Flag::NOT_AT_REST)
+        !self.link.flags.intersects(Flag::NOT_AT_REST)
     }
 
-    /// The system has something to read for a connection at rest.
+    /// The system has something to read for a connection [at rest](Self::is_at_rest): the short way of
+    /// [`read_anew`](Self::read_anew), which spares some 60 instructions, and 20 of them as a part of the loop over the
+    /// events. Anything [`Unusual`] is still to be ended.
     #[inline(always)]
-    pub(crate) fn read_at_rest(&mut self, core: &mut Core, shop: &mut Workshop, short_means_drained: bool) -> Status {
-        self.read_afresh::<true>(core, shop, short_means_drained)
+    pub(crate) fn read_at_rest(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        short_means_drained: bool,
+    ) -> Result<(), Unusual> {
+        let buffer = &mut shop.read_buffer[..shop.visit];
+        let count = match self.stream.read(buffer) {
+            Ok(count) => count,
+            Err(error) => return Err(Unusual::Read(Err(error))),
+        };
+        if count == 0 {
+            return Err(Unusual::Eof);
+        }
+        if count >= buffer.len() || !short_means_drained {
+            return Err(Unusual::Read(Ok(count)));
+        }
+        self.link.last_read = core.now;
+        let mut input = Input::returnable(&mut buffer[..count]);
+        let mut cx = Context {
+            core,
+            link: &mut self.link,
+            stream: &mut self.stream,
+            out: &mut shop.out,
+            outside: 0,
+            offered: count,
+            returned: 0,
+            requests: Requests::None,
+            depth: 0,
+        };
+        let result = self.protocol.on_data(&mut cx, &mut input);
+        let Context { returned, requests, .. } = cx;
+        // The usual end: everything consumed, and nothing asked for but that bytes be sent.
+        let special = Flag::REOFFER | Flag::DRAIN_OWED | Flag::ASKED;
+        if !input.is_empty() || result.is_err() || self.link.flags.intersects(special) {
+            let rest = (input.len(), input.awaited());
+            return Err(Unusual::Delivery { count, returned, rest, result, requests });
+        }
+        // Both directions are counted together, which spares a look-up.
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.bytes_in += count as u64;
+        counters.reads += 1;
+        let corked = shop.out.as_fresh();
+        if returned == count {
+            if !corked.is_empty() {
+                return Err(Unusual::Write { returned: 0..count, counted: 0, result: Ok(0) });
+            }
+            counters.bytes_out += count as u64;
+            let result = self.stream.write(&buffer[..count]);
+            if !matches!(result, Ok(written) if written == count) {
+                return Err(Unusual::Write { returned: 0..count, counted: count, result });
+            }
+            self.link.last_write = core.now;
+            return Ok(());
+        }
+        if returned > 0 {
+            return Err(Unusual::Write { returned: count - returned..count, counted: 0, result: Ok(0) });
+        }
+        let len = corked.len();
+        if len == 0 {
+            return Ok(());
+        }
+        counters.bytes_out += len as u64;
+        let result = self.stream.write(corked);
+        if !matches!(result, Ok(written) if written == len) {
+            return Err(Unusual::Write { returned: 0..0, counted: len, result });
+        }
+        self.link.last_write = core.now;
+        shop.out.clear_fresh();
+        Ok(())
+    }
+
+    /// Ends what [`read_at_rest`](Self::read_at_rest) has begun.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn end_unusually(&mut self, core: &mut Core, shop: &mut Workshop, unusual: Unusual) -> Status {
+        match unusual {
+            Unusual::Eof => self.reached_eof(core, shop),
+            Unusual::Read(Ok(count)) => {
+                self.link.flags.insert(Flag::READABLE); // as far as is known
+                self.deliver(core, shop, count)
+            }
+            Unusual::Read(Err(error)) => self.read_failed(core, error),
+            Unusual::Delivery { count, returned, rest, result, requests } => {
+                self.count_read(core, count);
+                shop.out.prepend(&shop.read_buffer[count - returned..count]);
+                let outcome = self.outcome(result, requests);
+                self.end_delivery(core, shop, count, rest, outcome)
+            }
+            Unusual::Write { returned, counted, result } => self.fell_short(core, shop, returned, counted, result),
+        }
     }
 
     /// The system has news of an established connection.
@@ -68,76 +184,56 @@ impl<S: Stream> Connection<S> {
     /// A read with nothing before it, of a connection of which not much is known.
     #[inline(never)]
     fn read_anew(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        let short_means_drained = shop.short_means_drained;
-        self.read_afresh::<false>(core, shop, short_means_drained)
-    }
-
-    /// A read with nothing before it. `REST`: of a connection [at rest](Self::is_at_rest), of which much is known: it
-    /// spares 20 instructions, and 20 more are spared where that is part of the loop over the events.
-    #[inline(always)]
-    fn read_afresh<const REST: bool>(
-        &mut self,
-        core: &mut Core,
-        shop: &mut Workshop,
-        short_means_drained: bool,
-    ) -> Status {
         let buffer = &mut shop.read_buffer[..shop.visit];
         let count = match self.stream.read(buffer) {
             Ok(0) => return self.reached_eof(core, shop),
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        let drained = short_means_drained && count < buffer.len();
-        if !REST {
-            self.note_drained(drained);
-        } else if !drained {
-            self.link.flags.insert(Flag::READABLE);
+        if shop.short_means_drained && count < buffer.len() {
+            self.note_drained();
         }
-        self.count_read(core, count);
-        if !REST && self.link.flags.contains(Flag::WATCHED) {
-            self.begin_watched(core, Callback::Data);
-        }
-        // Only who lingers has none, and reads elsewhere.
-        let Some(protocol) = self.protocol.as_deref_mut() else { return Status::Alive };
-        let mut input = Input::new(&mut buffer[..count]);
-        let outside = if REST { 0 } else { self.waiting.as_ref().map_or(0, |waiting| waiting.outbox.len()) };
-        let mut cx = Context {
-            core,
-            link: &mut self.link,
-            stream: &mut self.stream,
-            out: &mut shop.out,
-            outside,
-            offered: count,
-            requests: Requests::None,
-            depth: 0,
-        };
-        let result = protocol.on_data(&mut cx, &mut input);
-        // The usual end: everything consumed, nothing asked for, nothing waiting.
-        let special = Flag::READABLE | Flag::REOFFER | Flag::DRAIN_OWED | Flag::ASKED;
-        if !input.is_empty()
-            || result.is_err()
-            || cx.link.flags.intersects(special)
-            || (!REST && (self.waiting.is_some() || cx.core.watch.is_some()))
-        {
-            let (requests, rest) = (cx.requests, (count, input.len(), input.awaited()));
-            return self.end_read(core, shop, rest, result, requests);
-        }
-        if self.write_at_once(core, shop) { Status::Alive } else { self.settle(core, shop, Outcome::GoOn, true) }
+        self.deliver(core, shop, count)
     }
 
-    /// The end of a read that left something, or asked for something.
+    /// Offers the protocol what a read brought; and where it waits with a part of that for what is there to be read, once
+    /// more, with it.
+    fn deliver(&mut self, core: &mut Core, shop: &mut Workshop, mut count: usize) -> Status {
+        self.count_read(core, count);
+        self.link.flags.insert(Flag::READS_ON);
+        let (mut rest, mut outcome) = self.offer_read(core, shop, 0..count);
+        self.link.flags.remove(Flag::READS_ON);
+        if matches!(outcome, Outcome::GoOn)
+            && let Some(more) = self.read_on(core, shop, count, rest)
+        {
+            let start = count - rest.0;
+            count += more;
+            (rest, outcome) = self.offer_read(core, shop, start..count);
+        }
+        self.end_delivery(core, shop, count, rest, outcome)
+    }
+
+    /// Offers the protocol some of the loop's buffer: how many bytes it left, and how many it waits for.
+    fn offer_read(&mut self, core: &mut Core, shop: &mut Workshop, read: Range<usize>) -> ((usize, usize), Outcome) {
+        let mut input = Input::new(&mut shop.read_buffer[read]);
+        let outcome = self.call(core, &mut shop.out, Callback::Data, |protocol, cx| {
+            cx.offered = input.len();
+            protocol.on_data(cx, &mut input)
+        });
+        ((input.len(), input.awaited()), outcome)
+    }
+
+    /// The end of a delivery that is not the usual one: it may have left something, or asked for something.
     #[cold]
     #[inline(never)]
-    fn end_read(
+    fn end_delivery(
         &mut self,
         core: &mut Core,
         shop: &mut Workshop,
-        (count, left, awaited): (usize, usize, usize),
-        result: Result<(), Failure>,
-        requests: Requests,
+        count: usize,
+        (left, awaited): (usize, usize),
+        mut outcome: Outcome,
     ) -> Status {
-        core.end_watched();
-        let mut outcome = self.outcome(result, requests);
         if left > 0 {
             let tail = Tail::new(&shop.read_buffer[count - left..count]);
             outcome = self.keep_tail(core, tail, left, awaited, outcome);
@@ -145,7 +241,7 @@ impl<S: Stream> Connection<S> {
             && matches!(outcome, Outcome::GoOn)
             && core.switch.is_none()
             && shop.out.is_empty()
-            && let Some(status) = self.read_lent(core, shop, shop.read_buffer.len())
+            && let Some(status) = self.read_lent(core, shop, shop.budget())
         {
             return status;
         }
@@ -156,20 +252,21 @@ impl<S: Stream> Connection<S> {
     /// stream is still to be read.
     pub(super) fn note_read(&mut self, core: &mut Core, count: usize, drained: bool) {
         self.count_read(core, count);
-        self.note_drained(drained);
+        if drained {
+            self.note_drained();
+        }
     }
 
-    #[inline]
     fn count_read(&mut self, core: &mut Core, count: usize) {
+        self.link.last_read = core.now;
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_in += count as u64;
         counters.reads += 1;
-        self.link.last_read = core.now;
     }
 
     #[inline]
-    fn note_drained(&mut self, drained: bool) {
-        if drained && !self.link.flags.contains(Flag::READ_CLOSED) {
+    pub(super) fn note_drained(&mut self) {
+        if !self.link.flags.contains(Flag::READ_CLOSED) {
             self.link.flags.remove(Flag::READABLE);
         }
     }
@@ -182,7 +279,7 @@ impl<S: Stream> Connection<S> {
         }
         let Some(tail) = self.waiting.as_mut().map(|waiting| &mut waiting.tail).filter(|tail| tail.len() > 0) else {
             if self.link.flags.contains(Flag::LENDING)
-                && let Some(status) = self.read_lent(core, shop, shop.read_buffer.len())
+                && let Some(status) = self.read_lent(core, shop, shop.budget())
             {
                 return status;
             }
@@ -233,7 +330,7 @@ impl<S: Stream> Connection<S> {
         tail.charged = after;
         let charge = core.charge(charged, after);
         if left > 0 {
-            self.waiting.get_or_insert_default().tail = tail;
+            self.waiting_mut().tail = tail;
         }
         let limit = core.limits.receive_buffer;
         let wanted = awaited.max(left);
@@ -327,17 +424,18 @@ impl<S: Stream> Connection<S> {
     /// Reads and throws away what the peer still sends to a connection that is ending: closing a
     /// socket with unread input would reset it, and destroy the last words on their way.
     fn discard(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        let count = match self.stream.read(&mut shop.read_buffer) {
+        let budget = shop.budget();
+        let count = match self.stream.read(&mut shop.read_buffer[..budget]) {
             Ok(0) => return self.reached_eof(core, shop),
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        self.note_read(core, count, count < shop.read_buffer.len() && shop.short_means_drained);
+        self.note_read(core, count, count < budget && shop.short_means_drained);
         if self.link.flags.contains(Flag::READABLE) {
             self.queue(core);
         }
         core.counters[self.link.counters as usize].bytes_discarded += count as u64;
-        let waiting = self.waiting.get_or_insert_default();
+        let waiting = self.waiting_mut();
         waiting.discarded += count;
         if waiting.discarded > core.limits.linger_bytes {
             self.link.flags.insert(Flag::PAUSED); // the last words still have their time

@@ -19,9 +19,8 @@ impl<S: Stream> Connection<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn begin_watched(&mut self, core: &mut Core, callback: Callback) {
-        let Some(protocol) = self.protocol.as_deref() else { return };
         if let Some(watch) = &mut core.watch {
-            watch.begin(Some(self.link.id), protocol.name(), callback);
+            watch.begin(Some(self.link.id), self.protocol.name(), callback);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Output: from the protocol to the system, with backpressure.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
-use super::{Connection, Status, Workshop};
+use super::{Connection, Outcome, Status, Workshop};
 use crate::driver::Stream;
 use crate::link::Flag;
 use crate::outbox::Outbox;
@@ -11,31 +12,29 @@ use crate::timer::LOOP_DEPTH;
 use crate::{CloseReason, Core, LimitExceeded};
 
 impl<S: Stream> Connection<S> {
-    /// Writes a visit's output, if there is any, in one go. False if something of it is left.
-    #[inline(always)]
-    pub(super) fn write_at_once(&mut self, core: &mut Core, shop: &mut Workshop) -> bool {
-        shop.out.gone = 0;
-        let Some(flat) = shop.out.as_fresh() else { return false };
-        let len = flat.len();
-        if len == 0 {
-            return true;
-        }
-        match self.stream.write(flat) {
-            Ok(written) if written == len => shop.out.clear_fresh(),
-            Ok(written) => {
-                core.counters[self.link.counters as usize].bytes_out += written as u64;
+    /// The system took not all of a visit's output, of which so much is counted already: of what was `returned` of the read
+    /// buffer, and of what was corked.
+    pub(super) fn fell_short(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        returned: Range<usize>,
+        counted: usize,
+        result: io::Result<usize>,
+    ) -> Status {
+        shop.out.prepend(&shop.read_buffer[returned]);
+        let mut written = 0;
+        match result {
+            Ok(0) => {}
+            Ok(count) => {
                 self.link.last_write = core.now;
-                shop.out.advance(written);
-                return false;
+                shop.out.advance(count);
+                written = count;
             }
-            Err(error) => {
-                shop.out.refused(error);
-                return false;
-            }
+            Err(error) => shop.out.refused(error),
         }
-        core.counters[self.link.counters as usize].bytes_out += len as u64;
-        self.link.last_write = core.now;
-        true
+        core.counters[self.link.counters as usize].bytes_out -= (counted - written) as u64;
+        self.settle(core, shop, Outcome::GoOn, true)
     }
 
     /// Writes a visit's output; what the system does not take waits in the connection's backlog. `answers`:
@@ -63,7 +62,7 @@ impl<S: Stream> Connection<S> {
         }
         let added = shop.out.len();
         if added > 0 {
-            let waiting = self.waiting.get_or_insert_default();
+            let waiting = self.waiting_mut();
             waiting.outbox.append(&mut shop.out);
             if answers {
                 waiting.answers += added;
@@ -165,7 +164,7 @@ impl<S: Stream> Connection<S> {
         if let Some(waiting) = &mut self.waiting {
             let then = waiting.then.take();
             if waiting.tail.len() == 0 {
-                self.waiting = None;
+                self.forget_waiting();
             }
             if let Some(reason) = then {
                 return self.end_in_order(core, reason);

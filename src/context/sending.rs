@@ -32,7 +32,7 @@ impl Context<'_> {
     /// return.
     fn write_now(&mut self, bytes: &[u8]) -> usize {
         let waits = self.link.flags.intersects(Flag::WRITE_FULL | Flag::WRITE_MORE);
-        let waits = waits || self.outside > 0 || !self.out.is_for_visits();
+        let waits = waits || self.outside > 0 || self.returned > 0 || !self.out.is_for_visits();
         let corked = self.out.len();
         // Answers that are short of the input have others to follow (their headers may be shorter). Written one by one,
         // four messages of 16 KiB cost 1.4 times what they cost together.
@@ -50,10 +50,11 @@ impl Context<'_> {
             Ok((written, asked)) => {
                 self.core.counters[self.link.counters as usize].bytes_out += written as u64;
                 self.link.last_write = self.core.now;
+                self.link.flags.insert(Flag::ASKED);
                 if written < asked {
-                    self.link.flags.insert(Flag::WRITE_FULL | Flag::ASKED);
+                    self.link.flags.insert(Flag::WRITE_FULL);
                 } else if offered.len() < bytes.len() {
-                    self.link.flags.insert(Flag::WRITE_MORE | Flag::ASKED);
+                    self.link.flags.insert(Flag::WRITE_MORE);
                 }
                 if corked > 0 {
                     self.out.advance(written.min(corked));

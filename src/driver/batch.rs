@@ -1,12 +1,22 @@
 //! Datagrams that cross the border together.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::slice;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Received, Socket};
-use crate::Ecn;
-use crate::datagram::Envelope;
+use crate::spare::discard;
+
+mod outgoing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use outgoing::Returned;
+pub use outgoing::{Outgoing, Transmit};
+
+/// A datagram has an address always.
+pub(super) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Room for the datagrams that one call receives.
 ///
@@ -15,19 +25,33 @@ use crate::datagram::Envelope;
 #[derive(Debug, Default)]
 pub struct Batch {
     memory: Vec<u8>,
+    arrivals: Arrivals,
+}
+
+/// What a batch has received, slot by slot.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
     /// How many slots may be used now.
     slots: usize,
     used: usize,
-    arrived: Vec<Arrived>,
+    /// What has arrived, then what is left of batches before.
+    list: Vec<Arrived>,
+    count: usize,
     /// Bytes of payload in all of them.
     bytes: usize,
+    /// The bits of all lengths of what lies in a slot.
+    lengths: usize,
+    /// Each slot has one datagram, of which nothing is known but length and source.
+    is_plain: bool,
+    /// What is left of batches before says nothing else of those slots, either.
+    is_prepared: bool,
 }
 
 /// A datagram that has arrived: where it lies in the memory, and what is known of it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrived {
     start: usize,
-    received: Received,
+    pub(crate) received: Received,
 }
 
 impl Batch {
@@ -40,33 +64,43 @@ impl Batch {
     const STRIDE: usize = 65_536 + 64;
 
     /// Empties it, and opens so many slots, as far as there are.
+    #[inline]
     pub(crate) fn open(&mut self, slots: usize) {
         if self.memory.is_empty() {
             self.memory = vec![0; Self::STRIDE * Self::SLOTS];
         }
-        self.arrived.clear();
-        self.bytes = 0;
-        (self.slots, self.used) = (slots.min(Self::SLOTS), 0);
+        let Self { arrivals, .. } = self;
+        (arrivals.slots, arrivals.used, arrivals.is_plain) = (slots.min(Self::SLOTS), 0, true);
+        (arrivals.count, arrivals.bytes, arrivals.lengths) = (0, 0, 0);
+    }
+
+    /// Gives back what its memory takes. What it holds is lost.
+    pub(crate) fn give_back(&mut self) {
+        discard(std::mem::take(self).memory);
+    }
+
+    /// Whether something that it has received takes more than a page, so that it took memory that is worth giving back.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.arrivals.lengths >= 4096
     }
 
     /// The next free slot; `None` if all are used.
     #[must_use]
     pub fn slot(&mut self) -> Option<&mut [u8]> {
-        let start = self.used * Self::STRIDE;
-        (self.used < self.slots).then(|| &mut self.memory[start..start + Self::SLOT])
+        let start = self.arrivals.used * Self::STRIDE;
+        (self.room() > 0).then(|| &mut self.memory[start..start + Self::SLOT])
     }
 
     /// The free slot has received this.
     pub fn push(&mut self, received: Received) {
-        self.bytes += received.len;
-        self.arrived.push(Arrived { start: self.used * Self::STRIDE, received });
-        self.used += 1;
+        self.arrivals.push(received);
     }
 
     /// How many free slots there are.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.slots - self.used
+        self.arrivals.slots - self.arrivals.used
     }
 
     /// Receives one by one until no slot is free.
@@ -81,163 +115,159 @@ impl Batch {
     /// How many datagrams it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.arrived.len()
+        self.arrivals.count
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of payload.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.arrivals.bytes
     }
 
     /// Those from the one with this index on.
     pub(crate) fn received_from(&self, index: usize) -> impl ExactSizeIterator<Item = Received> {
-        self.arrived.get(index..).unwrap_or_default().iter().map(|arrived| arrived.received)
+        self.parts().0.get(index..).unwrap_or_default().iter().map(|arrived| arrived.received)
     }
 
-    /// Those from the one with this index on, and the memory in which they lie.
-    pub(crate) fn starting_at(&mut self, index: usize) -> (&[Arrived], &mut [u8]) {
-        (&self.arrived[index..], &mut self.memory)
+    /// What it holds, and the memory in which that lies.
+    #[inline]
+    pub(crate) fn parts(&self) -> (&[Arrived], &[u8]) {
+        (&self.arrivals.list[..self.len()], &self.memory)
+    }
+
+    /// Whether each slot has one datagram, of which nothing is known but length and source.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.arrivals.is_plain
+    }
+
+    /// Those from the one with this index on, each with its payload.
+    pub(crate) fn datagrams_from(&mut self, index: usize) -> impl Iterator<Item = (&Arrived, &mut [u8])> {
+        let (mut rest, mut position) = (&mut self.memory[..], 0);
+        self.arrivals.list[..self.arrivals.count].iter().skip(index).map(move |arrived| {
+            let (_, from_here) = std::mem::take(&mut rest).split_at_mut(arrived.start - position);
+            let payload;
+            (payload, rest) = from_here.split_at_mut(arrived.received.len);
+            position = arrived.start + arrived.received.len;
+            (arrived, payload)
+        })
+    }
+
+    /// As [`datagrams_from`](Self::datagrams_from), where the batch [is plain](Self::is_plain): four instructions less each.
+    #[inline]
+    pub(crate) fn plain_datagrams_from(&mut self, index: usize) -> impl Iterator<Item = (&Arrived, &mut [u8])> {
+        let (slots, _) = self.memory.as_chunks_mut::<{ Self::STRIDE }>();
+        let arrived = &self.arrivals.list[index..self.arrivals.count];
+        arrived.iter().zip(&mut slots[index..]).map(|(arrived, slot)| (arrived, &mut slot[..arrived.received.len]))
+    }
+
+    /// Where the memory begins.
+    pub(crate) fn address(&self) -> usize {
+        self.memory.as_ptr().addr()
     }
 
     /// One of them. Panics where there is none.
     #[inline]
     pub(crate) fn datagram(&mut self, index: usize) -> (&Received, &mut [u8]) {
-        self.arrived[index].in_memory(&mut self.memory)
+        let Arrived { start, received } = &self.arrivals.list[..self.arrivals.count][index];
+        (received, &mut self.memory[*start..][..received.len])
+    }
+
+    /// The next `N` slots, if so many are free; and the list of what they receive, from the first on.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[inline(always)]
+    pub(super) fn next_slots<const N: usize>(&mut self) -> Option<([[IoSliceMut<'_>; 1]; N], &mut Arrivals)> {
+        let (all, _) = self.memory.as_chunks_mut::<{ Self::STRIDE }>();
+        let free = all[self.arrivals.used..self.arrivals.slots].first_chunk_mut::<N>()?;
+        // Filled in afterwards: made at once, of what an iterator may not have, it would cost twice as much.
+        let mut pieces = std::array::from_fn(|_| [IoSliceMut::new(&mut [])]);
+        for (piece, slot) in pieces.iter_mut().zip(free) {
+            *piece = [IoSliceMut::new(&mut slot[..Self::SLOT])];
+        }
+        Some((pieces, &mut self.arrivals))
+    }
+}
+
+impl Arrivals {
+    /// Has the list say of the slots that are left what it says of each in a plain batch.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cold]
+    fn prepare(&mut self) {
+        let nothing = Received { len: 0, source: NOBODY, local: None, ecn: None };
+        let slots = self.count..Batch::SLOTS;
+        self.list.truncate(self.count);
+        self.list.extend(slots.map(|slot| Arrived { start: slot * Batch::STRIDE, received: nothing }));
+        self.is_prepared = self.is_plain;
+    }
+
+    /// The next slot has received one datagram.
+    pub(super) fn push(&mut self, received: Received) {
+        if received.local.is_some() || received.ecn.is_some() {
+            (self.is_plain, self.is_prepared) = (false, false);
+        }
+        self.add(0, received);
+        self.lengths |= received.len;
+        self.used += 1;
+    }
+
+    /// The next slot has received several of one peer, end to end, each of `len` bytes but the last.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn push_segments(&mut self, len: usize, all: Received) {
+        (self.is_plain, self.is_prepared) = (false, false);
+        for offset in (0..all.len).step_by(len.max(1)) {
+            self.add(offset, Received { len: len.min(all.len - offset), ..all });
+        }
+        self.lengths |= all.len;
+        self.used += 1;
+    }
+
+    fn add(&mut self, offset: usize, received: Received) {
+        let arrived = Arrived { start: self.used * Batch::STRIDE + offset, received };
+        match self.list.get_mut(self.count) {
+            Some(place) => *place = arrived,
+            None => self.list.push(arrived),
+        }
+        self.count += 1;
+        self.bytes += received.len;
+    }
+
+    /// The next slots have received one datagram each, of which nothing is known but length and source.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[inline(always)]
+    pub(super) fn extend(&mut self, all: impl Iterator<Item = (usize, SocketAddr)>) {
+        if !self.is_prepared {
+            self.prepare();
+        }
+        let (mut got, mut bytes, mut lengths) = (0, 0, 0);
+        // Written where it stays, and no more than that, which costs 10 instructions each less than to push it (34 before).
+        for (Arrived { received, .. }, (len, source)) in self.list[self.count..].iter_mut().zip(all) {
+            (received.len, received.source) = (len, source);
+            got += 1;
+            bytes += len;
+            lengths |= len;
+        }
+        self.used += got;
+        self.count += got;
+        self.bytes += bytes;
+        self.lengths |= lengths;
+    }
+
+    /// How many slots have received something.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn used(&self) -> usize {
+        self.used
     }
 }
 
 impl Arrived {
+    /// Where it lies, in memory that begins at this address.
     #[inline]
-    pub(crate) fn in_memory<'a>(&'a self, memory: &'a mut [u8]) -> (&'a Received, &'a mut [u8]) {
-        (&self.received, &mut memory[self.start..][..self.received.len])
+    pub(crate) fn address(&self, memory: usize) -> usize {
+        memory + self.start
     }
 }
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Batch {
-    /// The slots that are free, and the list of what they have received.
-    pub(super) fn parts(&mut self) -> (impl Iterator<Item = &mut [u8]>, Arrivals<'_>) {
-        let Self { memory, slots, used, arrived, bytes } = self;
-        let (all, _) = memory.as_chunks_mut::<{ Self::STRIDE }>();
-        let free = all[*used..*slots].iter_mut().map(|slot| &mut slot[..Self::SLOT]);
-        let (start, sum) = (*used * Self::STRIDE, *bytes);
-        (free, Arrivals { used, arrived, bytes, start, sum })
-    }
-}
-
-/// The list of what a batch receives, slot by slot. It counts by itself, in registers, until it is told to
-/// [finish](Self::finish).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) struct Arrivals<'a> {
-    used: &'a mut usize,
-    arrived: &'a mut Vec<Arrived>,
-    bytes: &'a mut usize,
-    /// Where the next slot begins.
-    start: usize,
-    sum: usize,
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Arrivals<'_> {
-    /// The next slot has received one datagram.
-    #[inline]
-    pub(super) fn push(&mut self, received: Received) {
-        self.sum += received.len;
-        self.arrived.push(Arrived { start: self.start, received });
-        self.start += Batch::STRIDE;
-    }
-
-    /// The next slot has received several of one peer, end to end, each of `len` bytes but the last.
-    pub(super) fn push_segments(&mut self, len: usize, all: Received) {
-        for offset in (0..all.len).step_by(len.max(1)) {
-            let received = Received { len: len.min(all.len - offset), ..all };
-            self.arrived.push(Arrived { start: self.start + offset, received });
-        }
-        self.sum += all.len;
-        self.start += Batch::STRIDE;
-    }
-
-    /// How many slots were used before.
-    pub(super) fn used(&self) -> usize {
-        *self.used
-    }
-
-    /// Tells the batch. Says how many slots are used now.
-    pub(super) fn finish(self) -> usize {
-        (*self.used, *self.bytes) = (self.start / Batch::STRIDE, self.sum);
-        *self.used
-    }
-}
-
-/// Datagrams to be sent, in order.
-#[derive(Clone, Debug)]
-pub struct Outgoing<'a> {
-    envelopes: slice::Iter<'a, Envelope>,
-    payloads: &'a [u8],
-}
-
-/// A datagram to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Transmit<'a> {
-    /// What it carries.
-    pub payload: &'a [u8],
-    /// Whom it goes to.
-    pub target: SocketAddr,
-    /// The local address that it is to come from, if that is not the system's choice.
-    pub source: Option<IpAddr>,
-    /// What it is marked with, if not as all of its socket's are ([`UdpOptions::ecn`](crate::UdpOptions::ecn)).
-    pub ecn: Option<Ecn>,
-}
-
-impl<'a> Outgoing<'a> {
-    pub(crate) fn new(envelopes: &'a [Envelope], payloads: &'a [u8]) -> Self {
-        Self { envelopes: envelopes.iter(), payloads }
-    }
-
-    /// Bytes of payload.
-    pub(crate) fn bytes(&self) -> usize {
-        self.payloads.len()
-    }
-
-    /// Goes on behind the first `count`. Says how many bytes those had.
-    pub(crate) fn skip_first(&mut self, count: usize) -> usize {
-        let before = self.bytes();
-        if count >= self.envelopes.len() {
-            (self.envelopes, self.payloads) = ([].iter(), &[]);
-        } else {
-            self.by_ref().take(count).for_each(drop);
-        }
-        before - self.bytes()
-    }
-
-    /// Where they go, and their payloads, end to end.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn parts(&self) -> (&'a [Envelope], &'a [u8]) {
-        (self.envelopes.as_slice(), self.payloads)
-    }
-}
-
-impl<'a> Iterator for Outgoing<'a> {
-    type Item = Transmit<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Transmit<'a>> {
-        let &Envelope { target, source, ecn, len } = self.envelopes.next()?;
-        let (payload, rest) = self.payloads.split_at(len);
-        self.payloads = rest;
-        Some(Transmit { payload, target, source, ecn })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.envelopes.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Outgoing<'_> {}

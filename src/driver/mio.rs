@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::mio::event::Event;
 #[cfg(unix)]
@@ -23,6 +23,7 @@ use super::{AcceptError, Driver, Ready, Stream, Wake};
 use crate::UnixListenOptions;
 use crate::{ConnectOptions, EndpointId, ListenOptions, StreamOptions, Time, UdpOptions};
 
+mod clock;
 mod options;
 mod resolver;
 mod stream;
@@ -30,6 +31,7 @@ mod udp;
 #[cfg(unix)]
 mod unix;
 
+use clock::Clock;
 use resolver::Resolver;
 use udp::Calls;
 pub use udp::MioSocket;
@@ -49,7 +51,7 @@ pub struct MioDriver {
     resolver: Resolver,
     /// Of the sockets for datagrams.
     calls: Rc<RefCell<Calls>>,
-    start: Instant,
+    clock: Clock,
     /// The last poll filled its list: the system may have more.
     has_more: bool,
 }
@@ -74,10 +76,8 @@ impl MioDriver {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
-        let start = Instant::now();
-        let (resolver, calls) = (Resolver::default(), Rc::default());
-        Ok(Self { poll, waker, resolver, calls, start, has_more: false })
+        let (clock, resolver, calls) = (Clock::starting_now(), Resolver::default(), Rc::default());
+        Ok(Self { poll, waker, resolver, calls, clock, has_more: false })
     }
 }
 
@@ -149,10 +149,10 @@ impl super::Event for &Event {
         }
     }
 
-    /// Asked for one by one, which spares 10 instructions each time.
+    /// Of priority, too, so that it comes to one comparison with a mask, which spares 20 instructions.
     #[inline]
     fn is_just_readable(&self) -> bool {
-        self.is_readable() && !self.is_read_closed() && !self.is_error()
+        self.is_readable() && !self.is_priority() && !self.is_error() && !self.is_read_closed()
     }
 }
 
@@ -189,12 +189,12 @@ impl Driver for MioDriver {
     }
 
     fn now(&self) -> Time {
-        Time::ZERO + self.start.elapsed()
+        self.clock.now()
     }
 
     fn clock(&self) -> Box<dyn Fn() -> Time> {
-        let start = self.start;
-        Box::new(move || Time::ZERO + start.elapsed())
+        let clock = self.clock;
+        Box::new(move || clock.now())
     }
 
     fn seed(&mut self) -> io::Result<[u8; 32]> {
@@ -368,6 +368,10 @@ impl Stream for MioStream {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         stream::send(&mut self.0, bytes)
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        stream::send_last(&mut self.0, bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

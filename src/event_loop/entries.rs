@@ -156,8 +156,10 @@ impl<D: Driver> Entries<D> {
     /// The session of this id, with its socket.
     #[inline]
     pub(super) fn session_mut(&mut self, id: EndpointId) -> Option<(&mut Session, &mut SessionSocket<D::Socket>)> {
-        let Some(Entry::Session(session)) = self.get(id) else { return None };
-        let socket = session.socket;
+        let socket = match self.slots.get(id.index()) {
+            Some(Slot::Other(Some(Entry::Session(session)))) if session.link.id == id => session.socket,
+            _ => return None,
+        };
         match self.slots.get_disjoint_mut([id.index(), socket.index()]) {
             Ok([Slot::Other(Some(Entry::Session(session))), Slot::Other(Some(Entry::SessionSocket(socket)))]) => {
                 Some((session, socket))

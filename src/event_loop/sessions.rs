@@ -1,186 +1,20 @@
-//! Sessions over UDP: binding and connecting their sockets, reading, admitting who is new, and taking out what has gone.
+//! Sessions over UDP: reading their sockets, admitting who is new, and taking out what has gone.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 
 use super::{Entry, EventLoop};
-use crate::core::OUTGOING;
 use crate::driver::{Driver, Ready, Received, Socket};
 use crate::link::{Flag, Link};
 use crate::listener::Accepted;
-use crate::session::{Admission, Desk, Peers, Route, Serves, Session, SessionSocket};
-use crate::target::Destination;
+use crate::session::{Desk, Route, Serves, Session};
 use crate::trace;
 use crate::udp::{DatagramWorkshop, UdpStatus, discard, is_refusal};
-use crate::{
-    Callback, CloseReason, ConnectOptions, ConnectionId, EndpointId, LimitExceeded, ListenerId, Protocol,
-    SessionOptions, SocketId, Target, UdpOptions,
-};
+use crate::{Callback, EndpointId, ListenerId};
+
+mod opening;
 
 impl<D: Driver> EventLoop<D> {
-    /// Binds a UDP socket with a session for each peer: a [`Protocol`] of its own, which the first datagram from an
-    /// address opens, as `factory` decides. `Accepted::listener` names the socket.
-    ///
-    /// A session is a connection to all that can be done with one: timers, messages, topics, layers, a close reason.
-    /// What is different: `on_data` is given exactly one datagram, and each [`send`](crate::Context::send) is one; there
-    /// is no `on_eof`, and the end comes by a close, or when the peer has been
-    /// [silent](SessionOptions::idle_timeout).
-    ///
-    /// ```
-    /// use switchboard::{EventLoop, protocol_fn};
-    ///
-    /// let mut event_loop = EventLoop::new()?;
-    /// let socket = event_loop.bind_sessions("127.0.0.1:0", |peer| {
-    ///     println!("{:?} has sent its first datagram", peer.peer);
-    ///     Some(protocol_fn(|cx, datagram| {
-    ///         cx.send(datagram.take_all());
-    ///         Ok(())
-    ///     }))
-    /// })?;
-    /// println!("bound to {}", event_loop.local_addr(socket).unwrap());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`listen`](Self::listen).
-    pub fn bind_sessions<P: Protocol>(
-        &mut self,
-        address: impl ToSocketAddrs,
-        factory: impl FnMut(&Accepted) -> Option<P> + 'static,
-    ) -> io::Result<SocketId> {
-        self.bind_sessions_with(address, &SessionOptions::default(), factory)
-    }
-
-    /// As [`bind_sessions`](Self::bind_sessions), with options.
-    ///
-    /// # Errors
-    ///
-    /// As for [`listen`](Self::listen); and what the system says of the options.
-    pub fn bind_sessions_with<P: Protocol>(
-        &mut self,
-        address: impl ToSocketAddrs,
-        options: &SessionOptions,
-        mut factory: impl FnMut(&Accepted) -> Option<P> + 'static,
-    ) -> io::Result<SocketId> {
-        let factory = Box::new(move |accepted: &Accepted| factory(accepted).map(Protocol::boxed));
-        let open = |driver: &mut D, key, address| driver.bind_udp(key, address, &options.udp);
-        let (endpoint, counters, socket) = self.open_at(address, open)?;
-        let admission = Admission::new(options.new_per_second);
-        let peers = Peers::new(factory, admission, options.sessions, options.idle_timeout);
-        self.insert_session_socket(endpoint, counters, socket, Serves::Anybody(Box::new(peers)));
-        Ok(SocketId { endpoint, counters })
-    }
-
-    /// Opens a session with one peer over a UDP socket of its own: see [`Core::connect_udp`](crate::Core::connect_udp).
-    pub fn connect_udp(&mut self, target: impl Into<Target>, protocol: impl Protocol) -> ConnectionId {
-        self.connect_udp_with(target, &UdpOptions::default(), protocol)
-    }
-
-    /// As [`connect_udp`](Self::connect_udp), with options.
-    pub fn connect_udp_with(
-        &mut self,
-        target: impl Into<Target>,
-        options: &UdpOptions,
-        protocol: impl Protocol,
-    ) -> ConnectionId {
-        let id = self.core().connect_udp_with(target, options, protocol);
-        self.carry_out_now();
-        id
-    }
-
-    /// The session that a peer has on a socket of [`bind_sessions`](Self::bind_sessions).
-    #[must_use]
-    pub fn session(&self, socket: SocketId, peer: SocketAddr) -> Option<ConnectionId> {
-        match self.entries.get(socket.endpoint)? {
-            Entry::SessionSocket(socket) => match &socket.serves {
-                Serves::Anybody(peers) => peers.get(&peer).map(ConnectionId),
-                Serves::One(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Begins an outgoing session: with the lookup, if it goes to a name.
-    pub(super) fn begin_connect_udp(
-        &mut self,
-        id: ConnectionId,
-        mut target: Target,
-        options: Box<UdpOptions>,
-        protocol: Box<dyn Protocol>,
-    ) {
-        let limit = self.core.limits.connections;
-        if self.core.draining {
-            return self.refuse(id.0, OUTGOING, protocol, CloseReason::Shutdown { unsent: 0 });
-        }
-        if self.core.connections >= limit {
-            let reason = CloseReason::Limit(LimitExceeded::Connections(limit));
-            return self.refuse(id.0, OUTGOING, protocol, reason);
-        }
-        target.spell_out();
-        match target {
-            Target::Address(peer) => {
-                self.core.connections += 1;
-                self.dial_udp(id.0, &[peer], &options, protocol);
-            }
-            Target::Name { .. } => {
-                let destination = Destination::new(target, &ConnectOptions::default());
-                self.begin_dialing(id.0, Box::new(destination), protocol);
-                if let Some(Entry::Dialing(dialing)) = self.entries.get_mut(id.0) {
-                    dialing.udp = Some(options);
-                }
-            }
-            #[cfg(unix)]
-            Target::Unix(_) => {
-                let error = io::Error::new(io::ErrorKind::Unsupported, "a session over UDP goes to a host");
-                self.refuse(id.0, OUTGOING, protocol, CloseReason::Connect(error));
-            }
-        }
-    }
-
-    /// Makes the socket of an outgoing session, to the first of the peer's addresses to which there is a way, and opens
-    /// the session. It counts as a connection already.
-    pub(super) fn dial_udp(
-        &mut self,
-        id: EndpointId,
-        peers: &[SocketAddr],
-        options: &UdpOptions,
-        protocol: Box<dyn Protocol>,
-    ) {
-        let endpoint = self.core.registry.reserve();
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for &peer in peers {
-            match self.driver.connect_udp(endpoint.key(), peer, options) {
-                Ok(socket) => {
-                    let route = Route { peer, local: socket.local_addr().ok(), source: None };
-                    self.insert_session_socket(endpoint, OUTGOING, socket, Serves::One(Some(id)));
-                    let link = Link::new(id, OUTGOING, self.core.now);
-                    return self.open_session(Session::new(link, endpoint, route, protocol, None));
-                }
-                Err(error) => failure = error,
-            }
-        }
-        self.core.registry.retire(endpoint);
-        self.core.registry.release(endpoint);
-        self.core.connections -= 1;
-        self.admit();
-        self.refuse(id, OUTGOING, protocol, CloseReason::Connect(failure));
-    }
-
-    fn insert_session_socket(&mut self, endpoint: EndpointId, counters: u32, socket: D::Socket, serves: Serves) {
-        self.core.registry.silence(endpoint); // messages are for sessions
-        let link = Link::new(endpoint, counters, self.core.now);
-        let socket = SessionSocket::new(socket, link, serves);
-        self.entries.insert(endpoint, Entry::SessionSocket(Box::new(socket)));
-        trace::bound(endpoint, "session socket", || self.local_addr(endpoint));
-    }
-
-    fn open_session(&mut self, session: Session) {
-        let id = session.link.id;
-        self.entries.insert(id, Entry::Session(Box::new(session)));
-        self.visit_session(id, Session::open);
-    }
-
     /// Visits a session, together with its socket.
     pub(super) fn visit_session(
         &mut self,
@@ -189,9 +23,9 @@ impl<D: Driver> EventLoop<D> {
     ) {
         let Some((session, socket)) = self.entries.session_mut(id) else { return };
         let (out, sent) = (&mut self.shop.out, &mut self.datagrams.out);
-        let mut desk = Desk { core: &mut self.core, out, socket, sent };
+        let mut desk = Desk { core: &mut self.core, out, socket, sent, returned: 0 };
         let status = f(session, &mut desk);
-        socket.outlet.send(&mut self.core, sent);
+        socket.outlet.send(&mut self.core, sent, &self.datagrams.batch);
         let is_refused = status == UdpStatus::Alive && socket.outlet.refusal.is_some();
         let refused = is_refused.then(|| socket.take_refusal()).flatten();
         if status == UdpStatus::Gone
@@ -241,6 +75,9 @@ impl<D: Driver> EventLoop<D> {
             let counters = &mut self.core.counters[socket.link.counters as usize];
             counters.datagrams_in += batch.len() as u64;
             counters.bytes_in += batch.bytes() as u64;
+            if batch.is_large() {
+                self.core.spare.remind(self.core.now);
+            }
             let drained = received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
             if drained {
                 socket.link.flags.remove(Flag::READABLE);
@@ -292,7 +129,8 @@ impl<D: Driver> EventLoop<D> {
             return;
         }
         if let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) {
-            socket.outlet.send(&mut self.core, &mut self.datagrams.out);
+            let DatagramWorkshop { batch, out } = &mut self.datagrams;
+            socket.outlet.send(&mut self.core, out, batch);
             if let Some(error) = socket.take_refusal() {
                 self.refuse_session(id, error);
             }
@@ -302,21 +140,31 @@ impl<D: Driver> EventLoop<D> {
     /// Hands a datagram of the batch to its session: a new one, if need be and may be. False if the socket has gone.
     #[inline]
     fn on_datagram(&mut self, id: EndpointId, index: usize, last: &mut Option<(SocketAddr, EndpointId)>) -> bool {
-        let (&received, _) = self.datagrams.batch.datagram(index);
+        let (received, _) = self.datagrams.batch.datagram(index);
         // What comes together is often of one peer: to look it up costs a third of all else.
-        let same = last.filter(|&(peer, session)| peer == received.source && self.entries.get(session).is_some());
-        let Some(session) = same.map(|(_, session)| session).or_else(|| self.session_of(id, received)) else {
-            return self.entries.get(id).is_some();
-        };
+        if let Some((peer, session)) = last
+            && *peer == received.source
+            && self.hand_to(*session, index)
+        {
+            return true;
+        }
+        let received = *self.datagrams.batch.datagram(index).0;
+        let Some(session) = self.session_of(id, received) else { return self.entries.get(id).is_some() };
         *last = Some((received.source, session));
-        let Some((session, socket)) = self.entries.session_mut(session) else { return true };
+        self.hand_to(session, index);
+        true
+    }
+
+    /// Hands a datagram of the batch to this session. False if that has gone.
+    #[inline]
+    fn hand_to(&mut self, id: EndpointId, index: usize) -> bool {
+        let Some((session, socket)) = self.entries.session_mut(id) else { return false };
         let DatagramWorkshop { batch, out: sent } = &mut self.datagrams;
-        let (_, payload) = batch.datagram(index);
-        let mut desk = Desk { core: &mut self.core, out: &mut self.shop.out, socket, sent };
-        let status = session.on_datagram(&mut desk, received.local, payload);
-        let session = session.link.id;
-        if status == UdpStatus::Gone {
-            self.remove_session(session);
+        let bit = if batch.is_plain() { 1 << index } else { 0 };
+        let (&Received { local, .. }, payload) = batch.datagram(index);
+        let mut desk = Desk { core: &mut self.core, out: &mut self.shop.out, socket, sent, returned: 0 };
+        if session.on_datagram(&mut desk, local, bit, payload) == UdpStatus::Gone {
+            self.remove_session(id);
         }
         true
     }
@@ -400,7 +248,8 @@ impl<D: Driver> EventLoop<D> {
     fn remove_if_done(&mut self, id: EndpointId) {
         let Some(Entry::SessionSocket(socket)) = self.entries.get_mut(id) else { return };
         if socket.is_done() {
-            socket.outlet.send(&mut self.core, &mut self.datagrams.out); // last words of the batch that is handed over
+            let DatagramWorkshop { batch, out } = &mut self.datagrams;
+            socket.outlet.send(&mut self.core, out, batch); // last words of the batch that is handed over
         }
         if socket.is_done() {
             self.remove_session_socket(id);

@@ -7,6 +7,7 @@ use crate::link::Flag;
 use crate::outbox::Outbox;
 use crate::{CloseReason, Closing, Context, Failure, Input, LimitExceeded, Message, Protocol, TimerId};
 
+mod output;
 mod switch;
 mod tail;
 
@@ -183,6 +184,7 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         }
         let before = input.len();
+        input.set_apart();
         self.offered = true;
         // Empty input is a re-offer for somebody further in.
         if before > 0 || self.holds || cx.link.flags.contains(Flag::EMPTY_DATAGRAM) {
@@ -296,43 +298,6 @@ impl<P: Protocol> Inner<P> {
         std::mem::take(&mut self.asked)
     }
 
-    pub(super) fn has_output(&self) -> bool {
-        self.reserve.as_ref().is_some_and(|reserve| !reserve.out.is_empty() || reserve.out.has_datagrams())
-    }
-
-    /// Everything the inner protocol sent, to be sealed.
-    pub(super) fn take_output(&mut self, cx: &mut Context<'_>) -> Vec<u8> {
-        let plain = self.reserve.as_mut().map(|reserve| reserve.out.take_all()).unwrap_or_default();
-        // It is about to shrink, so this can't fail.
-        let _ = self.charge(cx);
-        plain
-    }
-
-    /// Gives an output buffer back, for its capacity.
-    pub(super) fn recycle(&mut self, plain: Vec<u8>) {
-        /// More than this is not kept for a connection that may be idle from here on.
-        const KEEP: usize = 4096;
-        if plain.capacity() <= KEEP
-            && let Some(reserve) = &mut self.reserve
-        {
-            reserve.out.reuse(plain);
-        }
-    }
-
-    /// As [`take_output`](Self::take_output) on a session: with where each datagram ends.
-    pub(super) fn take_datagrams(&mut self, cx: &mut Context<'_>) -> (Vec<u8>, Vec<usize>) {
-        let taken = self.reserve.as_mut().map(|reserve| reserve.out.take_datagrams()).unwrap_or_default();
-        let _ = self.charge(cx); // less than before: this can't fail
-        taken
-    }
-
-    pub(super) fn recycle_datagrams(&mut self, plain: Vec<u8>, ends: Vec<usize>) {
-        self.recycle(plain);
-        if let Some(reserve) = &mut self.reserve {
-            reserve.out.reuse_ends(ends);
-        }
-    }
-
     /// One callback, with what the inner protocol asks for kept apart from what the layer asks for.
     #[inline]
     fn call(
@@ -351,7 +316,7 @@ impl<P: Protocol> Inner<P> {
         if seals {
             self.reserve();
         }
-        let outside = if seals { cx.backlog() } else { cx.outside };
+        let outside = if seals { cx.backlog() } else { cx.outside + cx.returned };
         let out = match &mut self.reserve {
             Some(reserve) if seals => &mut reserve.out,
             _ => &mut *cx.out,
@@ -363,6 +328,7 @@ impl<P: Protocol> Inner<P> {
             out,
             outside,
             offered: cx.offered,
+            returned: 0,
             requests: before,
             depth: cx.depth + 1,
         };
@@ -414,14 +380,6 @@ impl<P: Protocol> Inner<P> {
             return Err(LimitExceeded::SendBuffer { wanted: waiting, limit }.into());
         }
         result
-    }
-
-    /// On a session the end of a callback ends a datagram.
-    fn end_datagram(&mut self, cx: &mut Context<'_>) {
-        match &mut self.reserve {
-            Some(reserve) if self.seals => reserve.out.end_datagram(),
-            _ => cx.out.end_datagram(),
-        }
     }
 
     /// Charges the loop's memory with what is kept now.

@@ -1,18 +1,14 @@
 //! The driver over a network in memory.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use slab::Slab;
 
 use super::network::Sent;
 #[cfg(unix)]
@@ -20,8 +16,11 @@ use crate::UnixListenOptions;
 use crate::driver::{AcceptError, Driver, Event, Ready, Received, Socket, Wake};
 use crate::{ConnectOptions, ListenOptions, Time, UdpOptions};
 
+mod state;
 mod stream;
 
+use state::SocketState;
+pub(super) use state::{FIRST_PORT, ListenerState, MemoryWaker, NOWHERE, Shared, State, StreamState};
 pub use stream::MemoryStream;
 
 /// A [`Driver`] over a network in memory, which its [`Network`](super::Network) scripts.
@@ -30,191 +29,6 @@ pub use stream::MemoryStream;
 /// only at `WouldBlock`.
 pub struct MemoryDriver<const SHORT_MEANS_DRAINED: bool = true> {
     pub(super) state: Shared,
-}
-
-pub(super) type Shared = Rc<RefCell<State>>;
-
-/// What stands for the address of a Unix socket.
-pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-/// The first of the ports that the system picks from (RFC 6335 §6).
-pub(super) const FIRST_PORT: u16 = 49_152;
-
-/// Everything on the network.
-pub(super) struct State {
-    pub(super) now: Time,
-    pub(super) seed: [u8; 32],
-    /// What the next poll reports.
-    pub(super) ready: Vec<Ready>,
-    pub(super) polls: u64,
-    pub(super) streams: Slab<StreamState>,
-    pub(super) listeners: Slab<ListenerState>,
-    pub(super) sockets: Slab<SocketState>,
-    /// Outgoing connections that the script has not looked at yet.
-    pub(super) outgoing: VecDeque<usize>,
-    /// Names that the loop looks up and the script has not looked at yet, by key.
-    pub(super) lookups: VecDeque<(u64, String, u16)>,
-    /// The script's answers to those, by key.
-    pub(super) answers: BTreeMap<u64, io::Result<Vec<SocketAddr>>>,
-    /// What the next connect fails with at once.
-    pub(super) refuse_connect: Option<io::ErrorKind>,
-    pub(super) waker: Arc<MemoryWaker>,
-    /// The port that was picked last.
-    pub(super) last_port: u16,
-    /// The host that the next peer connects from.
-    pub(super) peers: Ipv4Addr,
-}
-
-/// Counts the wake-ups.
-#[derive(Default)]
-pub(super) struct MemoryWaker {
-    pub(super) woken: AtomicBool,
-    pub(super) wakes: AtomicU64,
-}
-
-impl Wake for MemoryWaker {
-    fn wake(&self) -> io::Result<()> {
-        self.woken.store(true, Ordering::Release);
-        self.wakes.fetch_add(1, Ordering::AcqRel);
-        Ok(())
-    }
-}
-
-/// One connection as the network sees it.
-pub(super) struct StreamState {
-    pub(super) key: Option<u64>,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-    /// Of a Unix socket: where it is listened. It has no addresses then.
-    pub(super) path: Option<PathBuf>,
-    /// Bytes on their way to the loop.
-    pub(super) inbound: VecDeque<u8>,
-    pub(super) eof: bool,
-    pub(super) broken: Option<io::ErrorKind>,
-    /// Bytes that the loop has written.
-    pub(super) outbound: Vec<u8>,
-    /// How many were not kept, if they are only counted.
-    pub(super) discarded: Option<u64>,
-    /// How many more the loop may write.
-    pub(super) window: usize,
-    /// The most that each of the next reads gives; 0 stands for `WouldBlock`.
-    pub(super) read_sizes: VecDeque<usize>,
-    /// The most that each of the next writes takes; 0 stands for `WouldBlock`.
-    pub(super) write_sizes: VecDeque<usize>,
-    /// How many of the next reads and writes a signal interrupts.
-    pub(super) interrupts: usize,
-    pub(super) established: Result<bool, io::ErrorKind>,
-    pub(super) write_shut: bool,
-    /// Closed by the loop; whether with a reset.
-    pub(super) closed: Option<bool>,
-    pub(super) reads: u64,
-    pub(super) writes: u64,
-}
-
-impl StreamState {
-    pub(super) fn new(local: SocketAddr, peer: SocketAddr) -> Self {
-        Self {
-            key: None,
-            local,
-            peer,
-            path: None,
-            inbound: VecDeque::new(),
-            eof: false,
-            broken: None,
-            outbound: Vec::new(),
-            discarded: None,
-            window: usize::MAX,
-            read_sizes: VecDeque::new(),
-            write_sizes: VecDeque::new(),
-            interrupts: 0,
-            established: Ok(true),
-            write_shut: false,
-            closed: None,
-            reads: 0,
-            writes: 0,
-        }
-    }
-}
-
-pub(super) struct ListenerState {
-    pub(super) key: u64,
-    pub(super) address: SocketAddr,
-    /// Of a Unix socket, which has no address.
-    pub(super) path: Option<PathBuf>,
-    pub(super) open: bool,
-    pub(super) waiting: VecDeque<Result<usize, AcceptError>>,
-}
-
-pub(super) struct SocketState {
-    pub(super) key: u64,
-    pub(super) address: SocketAddr,
-    /// Whom it is connected to.
-    pub(super) peer: Option<SocketAddr>,
-    /// What it was opened with.
-    pub(super) options: UdpOptions,
-    pub(super) open: bool,
-    pub(super) inbound: VecDeque<io::Result<(Received, Vec<u8>)>>,
-    pub(super) outbound: VecDeque<Sent>,
-    /// How many more datagrams may be sent.
-    pub(super) window: usize,
-}
-
-impl State {
-    /// Has the next poll report `news`, together with what it reports of the same key already.
-    pub(super) fn raise(&mut self, news: Ready) {
-        if let Some(ready) = self.ready.iter_mut().find(|ready| ready.key == news.key) {
-            ready.readable |= news.readable;
-            ready.writable |= news.writable;
-            ready.read_closed |= news.read_closed;
-            ready.error |= news.error;
-        } else {
-            self.ready.push(news);
-        }
-    }
-
-    /// Reports what is so of a stream by now, as an edge.
-    pub(super) fn raise_stream(&mut self, index: usize) {
-        let stream = &self.streams[index];
-        let Some(key) = stream.key else { return };
-        let broken = stream.broken.is_some() || stream.established.is_err();
-        let news = Ready {
-            key,
-            readable: !stream.inbound.is_empty() || stream.eof || broken,
-            writable: stream.window > 0 && stream.established == Ok(true) || broken,
-            read_closed: stream.eof || broken,
-            error: broken,
-        };
-        self.raise(news);
-    }
-
-    /// An address nobody has yet: the port the system would pick.
-    pub(super) fn bind(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if address.port() != 0 {
-            return if self.is_taken(address) { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(address) };
-        }
-        for _ in FIRST_PORT..=u16::MAX {
-            self.last_port = self.last_port.checked_add(1).unwrap_or(FIRST_PORT);
-            let address = SocketAddr::new(address.ip(), self.last_port);
-            if !self.is_taken(address) {
-                return Ok(address);
-            }
-        }
-        Err(io::ErrorKind::AddrInUse.into())
-    }
-
-    fn is_taken(&self, address: SocketAddr) -> bool {
-        self.listeners.iter().any(|(_, listener)| listener.open && listener.address == address)
-            || self.sockets.iter().any(|(_, socket)| socket.open && socket.address == address)
-    }
-
-    /// The address of a peer that connects: on another host when the ports of one are used up.
-    pub(super) fn next_peer(&mut self) -> io::Result<SocketAddr> {
-        let peer = self.bind(SocketAddr::new(self.peers.into(), 0))?;
-        if peer.port() == u16::MAX {
-            self.peers = Ipv4Addr::from_bits(self.peers.to_bits() + 1);
-        }
-        Ok(peer)
-    }
 }
 
 /// A listener of the [`MemoryDriver`].

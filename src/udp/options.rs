@@ -57,7 +57,7 @@ pub struct UdpOptions {
     pub multicast_hop_limit: Option<u8>,
     /// Whether multicast that is sent comes back to this machine's members; the system's own is yes.
     pub multicast_loop: Option<bool>,
-    /// Asks for the local address that each datagram came to ([`Datagram::local`](crate::Datagram::local)), and has
+    /// Asks for the local address that each datagram came to ([`Received::local`](crate::driver::Received::local)), and has
     /// sessions answer from it: for a socket on a wildcard address of a machine with several. Linux and Android
     /// (`IP_PKTINFO`, `IPV6_RECVPKTINFO`); elsewhere `Unsupported`. Default off: each receive and each send costs some more.
     pub local_addresses: bool,
@@ -65,7 +65,7 @@ pub struct UdpOptions {
     /// ([`SendOptions::ecn`](crate::SendOptions::ecn)). Who says that congestion may be marked must ask its peers for what
     /// they were told, and slow down. Default [`Ecn::NotEct`].
     pub ecn: Ecn,
-    /// Asks how the network marked each datagram ([`Datagram::ecn`](crate::Datagram::ecn)). Linux and Android
+    /// Asks how the network marked each datagram ([`Received::ecn`](crate::driver::Received::ecn)). Linux and Android
     /// (`IP_RECVTOS`, `IPV6_RECVTCLASS`); elsewhere `Unsupported`. Default off: each receive costs some more.
     pub receive_ecn: bool,
     /// Hands datagrams of one length that go to one peer, one after the other, to the system in one piece, and takes

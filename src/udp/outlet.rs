@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::datagram::Datagrams;
-use crate::driver::{Outgoing, Socket, Transmit};
+use crate::driver::{Batch, Outgoing, Socket, Transmit};
 use crate::{Core, SendOptions};
 
 /// A socket, and the datagrams that it has not taken.
@@ -30,22 +30,25 @@ impl<K: Socket> Outlet<K> {
         self.queue.is_empty()
     }
 
-    /// Sends datagrams behind those that wait; none are left in `out`.
+    /// Sends datagrams behind those that wait; none are left in `out`. Some of them may lie in `batch`.
     #[inline]
-    pub(crate) fn send(&mut self, core: &mut Core, out: &mut Datagrams) {
+    pub(crate) fn send(&mut self, core: &mut Core, out: &mut Datagrams, batch: &Batch) {
         if out.is_empty() {
             return;
         }
-        let done = if self.queue.is_empty() { self.try_send(core, out.iter()) } else { 0 };
-        if done < out.count() {
-            self.enqueue(core, out.iter().skip(done));
+        let mut left = out.leaving(batch);
+        if self.queue.is_empty() {
+            self.try_send(core, &mut left);
+        }
+        if !left.is_done() {
+            self.enqueue(core, left);
         }
         out.clear();
     }
 
     /// Has them wait, within the limits.
     #[cold]
-    fn enqueue<'a>(&mut self, core: &mut Core, datagrams: impl Iterator<Item = Transmit<'a>>) {
+    fn enqueue(&mut self, core: &mut Core, datagrams: Outgoing<'_>) {
         for Transmit { payload, target, source, ecn } in datagrams {
             let cost = Datagrams::cost(payload.len());
             let limits = &core.limits;
@@ -61,8 +64,9 @@ impl<K: Socket> Outlet<K> {
     /// Sends what waits, until the system has no room.
     pub(crate) fn on_writable(&mut self, core: &mut Core) {
         let mut queue = std::mem::take(&mut self.queue);
-        let done = self.try_send(core, queue.iter());
-        let before = queue.len();
+        let mut left = queue.iter();
+        self.try_send(core, &mut left);
+        let (done, before) = (queue.count() - left.len(), queue.len());
         queue.remove_first(done);
         core.held -= before - queue.len();
         if !queue.is_empty() {
@@ -77,31 +81,29 @@ impl<K: Socket> Outlet<K> {
         self.queue = Datagrams::default();
     }
 
-    /// Hands datagrams to the system, and drops those that it will never take. Says how many that were before it had no
-    /// more room.
-    fn try_send(&mut self, core: &mut Core, mut datagrams: Outgoing<'_>) -> usize {
+    /// Hands datagrams to the system, and drops those that it will never take. Those are left for which it has no more
+    /// room.
+    fn try_send(&mut self, core: &mut Core, left: &mut Outgoing<'_>) {
         let counters = &mut core.counters[self.counters as usize];
-        let all = datagrams.len();
-        while datagrams.len() > 0 {
-            match self.socket.send_batch(datagrams.clone()) {
+        while !left.is_done() {
+            match self.socket.send_batch(left.clone()) {
                 Ok(sent) => {
                     // At least one, whatever a driver says: so this ends.
-                    let sent = sent.clamp(1, datagrams.len());
+                    let sent = sent.clamp(1, left.len());
                     counters.datagrams_out += sent as u64;
-                    counters.bytes_out += datagrams.skip_first(sent) as u64;
+                    counters.bytes_out += left.skip_first(sent) as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     counters.datagrams_dropped += 1;
-                    datagrams.skip_first(1);
+                    left.skip_first(1);
                     if is_refusal(&error) {
                         self.refusal = Some(error);
                     }
                 }
             }
         }
-        all - datagrams.len()
     }
 }
 

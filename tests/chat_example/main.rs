@@ -51,11 +51,7 @@ impl Chat {
     fn start(arguments: &[&str]) -> Self {
         let program =
             Program::start("chat", &[&["--listen", "127.0.0.1:0", "--tcp", "127.0.0.1:0"], arguments].concat());
-        let [web, line] = ["web", "line"].map(|name| {
-            let line = program.line();
-            let address = line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}"));
-            address.parse().expect("an address")
-        });
+        let [web, line] = ["web", "line"].map(|name| program.address(name));
         assert_eq!(program.line(), "ready");
         Self { program, web, line }
     }

@@ -23,9 +23,23 @@ pub(crate) fn open(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// The same, and agrees on compression.
+#[allow(dead_code, reason = "not every test has use for it")]
+pub(crate) fn open_compressing(address: SocketAddr) -> TcpStream {
+    let mut stream = tcp(address);
+    let request = REQUEST.strip_suffix(b"\r\n").unwrap();
+    let answer = ask(&mut stream, &[request, b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"].concat());
+    assert!(answer.contains("permessage-deflate"), "{answer}");
+    stream
+}
+
 /// The opening handshake (the key and its answer are those of RFC 6455 §1.3).
 pub(crate) fn shake_hands(stream: &mut TcpStream) {
-    stream.write_all(REQUEST).unwrap();
+    ask(stream, REQUEST);
+}
+
+fn ask(stream: &mut TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -35,6 +49,7 @@ pub(crate) fn shake_hands(stream: &mut TcpStream) {
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+    answer
 }
 
 /// A client's frame, whole and masked.
@@ -58,7 +73,7 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one whole frame of the server.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+pub(crate) fn read_frame(stream: &mut impl Read) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     stream.read_exact(&mut head).unwrap();
     assert_eq!(head[0] & 0xf0, 0x80, "whole, and no reserved bit");

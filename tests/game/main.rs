@@ -56,11 +56,7 @@ impl Server {
         let mut all = vec!["--lobby", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--web", "127.0.0.1:0"];
         all.extend(arguments);
         let program = Program::start("game", &all);
-        let addresses = NAMES.map(|name| {
-            let line = program.line();
-            let address = line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}"));
-            address.parse().expect("an address")
-        });
+        let addresses = NAMES.map(|name| program.address(name));
         assert_eq!(program.line(), "ready");
         Self { program, addresses }
     }

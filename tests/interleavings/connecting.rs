@@ -10,10 +10,11 @@ use switchboard::driver::AcceptError;
 use switchboard::testkit;
 use switchboard::{EndpointId, Limits, Time};
 
-use crate::actor::{Actor, Notes, Reactions};
+use crate::actor::{Actor, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore};
 use crate::flow;
+use crate::notes::Notes;
 use crate::side::{Side, raise_stale};
 use crate::world::{World, tiny};
 

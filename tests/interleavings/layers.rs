@@ -5,10 +5,11 @@ use std::rc::Rc;
 use switchboard::testkit;
 use switchboard::{Context, Failure, Inner, Input, Layer, Layered, Protocol};
 
-use crate::actor::{Actor, Notes, Reactions};
+use crate::actor::{Actor, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore, replay};
 use crate::flow::act;
+use crate::notes::Notes;
 use crate::side::Side;
 use crate::world::{World, tiny};
 

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use switchboard::testkit;
 
-use crate::actor::{Actor, Notes, Reactions};
+use crate::actor::{Actor, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore};
+use crate::notes::Notes;
 use crate::side::Side;
 use crate::world::{World, tiny};
 

@@ -28,6 +28,7 @@ mod explorer;
 mod flow;
 mod layers;
 mod letters;
+mod notes;
 mod reconnecting;
 mod side;
 mod world;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use switchboard::testkit;
 use switchboard::{Backoff, Jitter, Reconnect, Reconnecting};
 
-use crate::actor::{Actor, Notes, Reactions};
+use crate::actor::{Actor, Reactions};
 use crate::explorer::Choice::*;
 use crate::explorer::{Choice, Script, explore};
+use crate::notes::Notes;
 use crate::side::Side;
 use crate::world::{World, tiny};
 

@@ -6,8 +6,8 @@ use switchboard::Limits;
 use switchboard::driver::Ready;
 use switchboard::testkit::{Network, Peer};
 
-use crate::actor::{Ended, Notes};
 use crate::explorer::Choice;
+use crate::notes::{Ended, Notes};
 
 /// One connection: its far end, and what its protocols noted.
 pub(crate) struct Side {

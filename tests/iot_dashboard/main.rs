@@ -56,11 +56,7 @@ impl Dashboard {
         let mut all = vec!["--tcp", addresses[0], "--udp", addresses[1], "--web", addresses[2]];
         all.extend(arguments);
         let program = Program::start("iot_dashboard", &all);
-        let addresses = NAMES.map(|name| {
-            let line = program.line();
-            let address = line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}"));
-            address.parse().expect("an address")
-        });
+        let addresses = NAMES.map(|name| program.address(name));
         assert_eq!(program.line(), "ready");
         Self { program, addresses }
     }

@@ -31,9 +31,7 @@ struct Live {
 impl Live {
     fn start(arguments: &[&str]) -> Self {
         let program = Program::start("live", &[&["--listen", "127.0.0.1:0"], arguments].concat());
-        let line = program.line();
-        let address = line.strip_prefix("web listening on ").unwrap_or_else(|| panic!("{line:?}"));
-        let address = address.parse().expect("an address");
+        let address = program.address("web");
         assert_eq!(program.line(), "ready");
         Self { program, address }
     }

@@ -1,17 +1,15 @@
 //! What a broadcast costs: one copy of the payload, one write for each who gets it, whoever is slow.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use switchboard::testkit::{self, MemoryDriver, Network, Peer};
-use switchboard::{EndpointId, EventLoop, Failure, Limits, Slow};
+use switchboard::testkit::{MemoryDriver, Peer};
+use switchboard::{EndpointId, EventLoop, Failure, Slow};
 use switchboard_websocket::{
     Handler, Message, Peer as WebSocketPeer, Post, Settings, SharedBinary, SharedText, WebSocket,
 };
 
-use crate::common::web_socket::REQUEST;
 use crate::gauge::alone;
+use crate::stage::Stage;
 
 const CROWD: usize = 10_000;
 /// Of so many one takes nothing.
@@ -33,55 +31,22 @@ impl Handler for Reader {
 }
 
 /// Ten thousand WebSockets that stand. What they are sent is counted, not kept.
-struct Crowd {
-    event_loop: EventLoop<MemoryDriver>,
-    network: Network,
-    peers: Vec<Peer>,
+fn crowd(slow: Slow) -> Stage {
+    let settings = Rc::new(Settings { heartbeat: None, ..Settings::default() });
+    let mut crowd = Stage::new(CROWD, move || WebSocket::with_settings(Reader { slow }, &settings));
+    crowd.shake_hands();
+    crowd.peers.iter().for_each(Peer::discard_received);
+    crowd
 }
 
-impl Crowd {
-    fn new(slow: Slow) -> Self {
-        let (driver, network) = testkit::network();
-        let mut event_loop = EventLoop::with_driver(driver, Limits::default()).unwrap();
-        let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        let settings = Rc::new(Settings { heartbeat: None, ..Settings::default() });
-        event_loop.listen(address, move |_| Some(WebSocket::with_settings(Reader { slow }, &settings))).unwrap();
-        let mut crowd = Self { event_loop, network: network.clone(), peers: Vec::with_capacity(CROWD) };
-        while crowd.peers.len() < CROWD {
-            // By and by: the network looks through its news.
-            let few: Vec<Peer> = (0..50).map(|_| network.connect(address).unwrap()).collect();
-            few.iter().for_each(|peer| peer.send(REQUEST));
-            crowd.settle();
-            for peer in &few {
-                assert!(peer.take_received().starts_with(b"HTTP/1.1 101 "));
-                peer.discard_received();
-            }
-            crowd.peers.extend(few);
-        }
-        crowd
-    }
+/// Those that are to take nothing for a while.
+fn slow(crowd: &Stage) -> impl Iterator<Item = &Peer> {
+    crowd.peers.iter().step_by(SLOW)
+}
 
-    fn settle(&mut self) {
-        loop {
-            self.event_loop.turn(Some(Duration::ZERO)).unwrap();
-            if !self.network.has_events() && self.event_loop.core().waiting_messages() == 0 {
-                return;
-            }
-        }
-    }
-
-    fn slow(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().step_by(SLOW)
-    }
-
-    /// Writes and bytes, each peer's.
-    fn counts(&self) -> Vec<(u64, u64)> {
-        self.peers.iter().map(|peer| (peer.calls().1, peer.discarded())).collect()
-    }
-
-    fn ids(&self) -> Vec<EndpointId> {
-        self.peers.iter().map(|peer| peer.id().unwrap()).collect()
-    }
+/// Writes and bytes, each peer's.
+fn counts(crowd: &Stage) -> Vec<(u64, u64)> {
+    crowd.peers.iter().map(|peer| (peer.calls().1, peer.discarded())).collect()
 }
 
 /// What takes a payload to all of them.
@@ -107,14 +72,14 @@ fn post_text(event_loop: &mut EventLoop<MemoryDriver>, ids: &[EndpointId], paylo
 
 /// Sends payloads of several lengths to a crowd, all of whom take them at once, by letters of `each` bytes beside their lists.
 fn everybody_takes_it(slow: Slow, send: Send, each: usize) {
-    let mut crowd = Crowd::new(slow);
+    let mut crowd = crowd(slow);
     let ids = crowd.ids();
     for len in [100, 1 << 10, 64 << 10] {
         for _ in 0..2 {
             send(&mut crowd.event_loop, &ids, vec![b'x'; len]); // lists grow
             crowd.settle();
         }
-        let before = crowd.counts();
+        let before = counts(&crowd);
         let info = allocation_counter::measure(|| {
             send(&mut crowd.event_loop, &ids, vec![b'x'; len]);
             crowd.settle();
@@ -127,7 +92,7 @@ fn everybody_takes_it(slow: Slow, send: Send, each: usize) {
             } else {
                 10
             }) as u64;
-        for (before, after) in before.iter().zip(crowd.counts()) {
+        for (before, after) in before.iter().zip(counts(&crowd)) {
             assert_eq!(after, (before.0 + 1, before.1 + frame), "one write");
         }
         println!("{len} bytes to {CROWD}: {} bytes at most, {} allocations", info.bytes_max, info.count_total);
@@ -154,20 +119,20 @@ fn and_so_they_get_what_is_posted_to_each() {
 /// The same where each tenth takes nothing: it holds no copy, and the others get theirs at once.
 fn some_are_slow(slow: Slow, send: Send) {
     const ROUNDS: usize = 12;
-    let mut crowd = Crowd::new(slow);
+    let mut crowd = crowd(slow);
     let ids = crowd.ids();
-    crowd.slow().for_each(|peer| peer.set_window(0));
+    self::slow(&crowd).for_each(|peer| peer.set_window(0));
     for len in [100, 1 << 10, 64 << 10] {
-        let before = crowd.counts();
+        let before = counts(&crowd);
         let info = allocation_counter::measure(|| {
             for _ in 0..ROUNDS {
                 send(&mut crowd.event_loop, &ids, vec![b'x'; len]);
-                crowd.event_loop.turn(Some(Duration::ZERO)).unwrap();
+                crowd.turn();
             }
         });
         let waiting = crowd.event_loop.core().waiting_messages();
         println!("{ROUNDS} times {len} bytes to {CROWD}: {} bytes remain, {waiting} letters", info.bytes_current);
-        for (index, (before, after)) in before.iter().zip(crowd.counts()).enumerate().filter(|(n, _)| n % SLOW > 0) {
+        for (index, (before, after)) in before.iter().zip(counts(&crowd)).enumerate().filter(|(n, _)| n % SLOW > 0) {
             assert_eq!(after.0 - before.0, ROUNDS as u64, "writes to number {index}, which takes all");
         }
         // Small ones are copied behind each other for who does not take them, large ones are referred to.
@@ -175,10 +140,10 @@ fn some_are_slow(slow: Slow, send: Send) {
         let most = copied + CROWD / SLOW * (1500 + ROUNDS * 250) + 500_000;
         assert!(info.bytes_current < most as i64, "{} bytes remain of {len}, {most} at most", info.bytes_current);
     }
-    let before = crowd.counts();
-    crowd.slow().for_each(|peer| peer.set_window(usize::MAX));
+    let before = counts(&crowd);
+    self::slow(&crowd).for_each(|peer| peer.set_window(usize::MAX));
     crowd.settle();
-    let after = crowd.counts();
+    let after = counts(&crowd);
     assert!(before.iter().zip(&after).step_by(SLOW).all(|(before, after)| after.1 > before.1), "the slow get theirs");
     assert_eq!(crowd.event_loop.core().waiting_messages(), 0);
 }

@@ -78,6 +78,8 @@ pub(crate) fn orders() -> impl Iterator<Item = String> {
 pub(crate) enum Speech {
     Tcp,
     WebSocket,
+    /// The same, with compression agreed on.
+    Compressing,
 }
 
 /// Starts a crowd, and returns when all have connected.
@@ -98,9 +100,14 @@ fn clients() {
     let Ok(address) = std::env::var("CROWD_ADDRESS") else { return };
     let address: SocketAddr = address.parse().unwrap();
     let size: usize = std::env::var("CROWD_SIZE").unwrap().parse().unwrap();
-    let is_web = std::env::var("CROWD_SPEECH").unwrap() == "WebSocket";
+    let speech = std::env::var("CROWD_SPEECH").unwrap();
+    let is_web = speech == "WebSocket";
     need_descriptors(size as u64 + 100);
-    let connect = || if is_web { web_socket::open(address) } else { tcp(address) };
+    let connect = || match &*speech {
+        "WebSocket" => web_socket::open(address),
+        "Compressing" => web_socket::open_compressing(address),
+        _ => tcp(address),
+    };
     let mut streams: Vec<TcpStream> = (0..size).map(|_| connect()).collect();
     tell("connected");
     for order in orders() {

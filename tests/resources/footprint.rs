@@ -1,12 +1,14 @@
 //! Bytes on the heap for a connection that does nothing: what was asked for, without what the allocator adds to each block,
 //! and with what vectors have grown ahead. The limits are what was reached; who needs more says so here.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::{Context, EventLoop, Failure, Input, Protocol};
 use switchboard_echo::TcpEcho;
 use switchboard_heartbeat::{Config, Heartbeat, IdleTimeout, PingPong};
-use switchboard_websocket::{WebSocket, message_fn};
+use switchboard_websocket::deflate::Compression;
+use switchboard_websocket::{Settings, WebSocket, message_fn};
 
 use crate::common::{assert_nothing_left, drive, turn_until};
 use crate::crowd::{self, Speech};
@@ -61,6 +63,24 @@ fn an_idle_web_socket_with_its_timer_armed_takes_little() {
     });
     println!("an idle WebSocket, timer armed: {each} bytes");
     assert!(each <= 209 + DEBUG, "{each} bytes");
+}
+
+#[test]
+fn an_idle_web_socket_that_compresses_takes_little_more() {
+    let _alone = alone();
+    let settings = Settings { compression: Some(Compression::default()), ..Settings::default() };
+    let settings = Rc::new(settings);
+    let each = footprint_of(Speech::Compressing, move || {
+        WebSocket::with_settings(
+            message_fn(|peer, message| {
+                peer.send(message);
+                Ok(())
+            }),
+            &settings,
+        )
+    });
+    println!("an idle WebSocket that compresses: {each} bytes");
+    assert!(each <= 409 + DEBUG, "{each} bytes");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod exhausted;
 mod footprint;
 mod gauge;
 mod million;
+mod stage;
 mod steady;
 mod ten_thousand;
 mod topics;

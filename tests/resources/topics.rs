@@ -1,16 +1,14 @@
 //! What publications cost: no allocation for a subscriber, one copy of a payload.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use switchboard::testkit::{self, MemoryDriver, Network, Peer};
-use switchboard::{Bytes, Context, EventLoop, Failure, Input, Limits, Message, Protocol, Slow};
+use switchboard::{Bytes, Context, EventLoop, Failure, Input, Message, Protocol, Slow};
 use switchboard_websocket::{Handler, Message as WebSocketMessage, Peer as WebSocketPeer, Settings, WebSocket};
 
-use crate::common::web_socket::REQUEST;
 use crate::common::{assert_nothing_left, drive};
 use crate::crowd::{self, Speech};
 use crate::gauge::{alone, heap};
+use crate::stage::Stage;
 
 const CROWD: usize = 1000;
 
@@ -49,39 +47,6 @@ impl Handler for Listener {
     }
 }
 
-/// A loop on the network in memory, and a crowd of peers.
-struct Crowd {
-    event_loop: EventLoop<MemoryDriver>,
-    network: Network,
-    peers: Vec<Peer>,
-}
-
-impl Crowd {
-    fn new<P: Protocol>(mut protocol: impl FnMut() -> P + 'static) -> Self {
-        let (driver, network) = testkit::network();
-        let mut event_loop = EventLoop::with_driver(driver, Limits::default()).unwrap();
-        let address = SocketAddr::from(([10, 0, 0, 1], 7));
-        event_loop.listen(address, move |_| Some(protocol())).unwrap();
-        let peers = (0..CROWD).map(|_| network.connect(address).unwrap()).collect();
-        let mut crowd = Self { event_loop, network, peers };
-        crowd.settle();
-        crowd
-    }
-
-    fn settle(&mut self) {
-        loop {
-            self.event_loop.turn(Some(std::time::Duration::ZERO)).unwrap();
-            if !self.network.has_events() && self.event_loop.core().waiting_messages() == 0 {
-                return;
-            }
-        }
-    }
-
-    fn turn(&mut self) {
-        self.event_loop.turn(Some(std::time::Duration::ZERO)).unwrap();
-    }
-}
-
 #[test]
 fn to_publish_allocates_nothing_for_a_subscriber() {
     let _alone = alone();
@@ -92,7 +57,7 @@ fn to_publish_allocates_nothing_for_a_subscriber() {
         Slow::KeepLatest { waiting: 4 },
         Slow::Close { waiting: 4 },
     ] {
-        let mut crowd = Crowd::new(move || Listener { policy, sends: false });
+        let mut crowd = Stage::new(CROWD, move || Listener { policy, sends: false });
         let mut rounds = |count: u64| {
             for round in 0..count {
                 assert_eq!(crowd.event_loop.core().publish_keyed("t", round, payload.clone()), CROWD);
@@ -114,7 +79,7 @@ fn nor_does_it_for_one_that_is_slow() {
     let _alone = alone();
     let payload = Bytes::from_static(b"a payload that is nobody's copy");
     for policy in [Slow::DropOldest { waiting: 4 }, Slow::DropNewest { waiting: 4 }, Slow::KeepLatest { waiting: 4 }] {
-        let mut crowd = Crowd::new(move || Listener { policy, sends: true });
+        let mut crowd = Stage::new(CROWD, move || Listener { policy, sends: true });
         crowd.peers.iter().for_each(|peer| peer.set_window(0));
         crowd.event_loop.core().publish("t", vec![0; 300 << 10]); // above the high-water mark, from now on
         crowd.turn();
@@ -135,8 +100,8 @@ fn nor_does_it_for_one_that_is_slow() {
 #[test]
 fn a_subscription_takes_little_and_gives_it_back() {
     let _alone = alone();
-    let mut crowd = Crowd::new(|| Listener { policy: Slow::default(), sends: false });
-    let ids: Vec<_> = crowd.peers.iter().map(|peer| peer.id().unwrap()).collect();
+    let mut crowd = Stage::new(CROWD, || Listener { policy: Slow::default(), sends: false });
+    let ids = crowd.ids();
     let before = crowd.event_loop.core().held_bytes();
     println!("a subscription: {} bytes counted", before / CROWD);
     assert!(before < 100 * CROWD + 1000, "{before} bytes for {CROWD} subscriptions of one topic");
@@ -187,10 +152,8 @@ fn a_payload_is_there_once_however_many_web_sockets_get_it() {
 fn who_does_not_take_it_holds_no_copy() {
     const ROUNDS: usize = 20;
     let _alone = alone();
-    let mut crowd = Crowd::new(web_listener());
-    crowd.peers.iter().for_each(|peer| peer.send(REQUEST));
-    crowd.settle();
-    assert!(crowd.peers.iter().all(|peer| peer.take_received().starts_with(b"HTTP/1.1 101 ")));
+    let mut crowd = Stage::new(CROWD, web_listener());
+    crowd.shake_hands();
     crowd.peers.iter().for_each(|peer| peer.set_window(0));
     let payload = "x".repeat(PAYLOAD);
     let taken = heap(|| {

@@ -16,8 +16,7 @@ pub(crate) fn served(arguments: &[&str]) -> (Program, SocketAddr) {
         others => all.extend([&["127.0.0.1:0"], others].concat()),
     }
     let program = Program::start("rpc", &all);
-    let line = program.line();
-    let address = line.strip_prefix("rpc listening on ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap();
+    let address = program.address("rpc");
     (program, address)
 }
 

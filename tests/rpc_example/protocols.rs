@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use switchboard::testkit::{Conditions, Harness, Script, Simulation, check_conformance, note};
-use switchboard::{Backoff, CloseReason, Limits, Message, Reconnect, Time};
+use switchboard::testkit::{Conditions, Harness, Host, Script, Simulation, check_conformance, note};
+use switchboard::{Backoff, CloseReason, Limits, Message, Reconnect, Reconnecting, Time};
 
 use crate::caller::{Again, Call, CallError, Caller};
 use crate::service::Service;
@@ -209,18 +209,23 @@ fn post(harness: &mut Harness, number: u32, sender: &Sender<(u32, Result)>) {
     harness.post(call(number, Time::ZERO + Duration::from_secs(60), sender)).unwrap();
 }
 
-/// Two thousand calls, one each 5 ms, by a client that connects again, over a network of this kind: what became of
-/// each, in the order in which it was known.
-fn over(conditions: Conditions, seed: u64, timeout: Duration) -> Vec<(u32, Result)> {
-    let mut simulation = Simulation::new(seed);
-    simulation.set_conditions(conditions);
+/// A server, and a client that connects again.
+fn both_sides(simulation: &mut Simulation) -> (Host, Host, Reconnecting) {
     let (server, client) = (simulation.add_host("server"), simulation.add_host("client"));
     let address = simulation.address(server, 80);
     simulation.event_loop(server).listen(address, |_| Some(Service::new(1000))).unwrap();
     let again = Again::default();
     let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Backoff::default() };
     let peer = Reconnect::new(address, move |_| Caller::new(1000, &again)).backoff(backoff);
-    let peer = peer.start(simulation.event_loop(client).core());
+    (server, client, peer.start(simulation.event_loop(client).core()))
+}
+
+/// Two thousand calls, one each 5 ms, by a client that connects again, over a network of this kind: what became of
+/// each, in the order in which it was known.
+fn over(conditions: Conditions, seed: u64, timeout: Duration) -> Vec<(u32, Result)> {
+    let mut simulation = Simulation::new(seed);
+    simulation.set_conditions(conditions);
+    let (_, client, peer) = both_sides(&mut simulation);
     let (sender, receiver) = channel();
     for number in 0..2_000 {
         simulation.run_for(Duration::from_millis(5));
@@ -282,13 +287,7 @@ fn a_call_that_is_to_be_made_again_ends_in_time_though_no_connection_comes() {
     let mut simulation = Simulation::new(1);
     let latency = Duration::from_millis(100)..=Duration::from_millis(100);
     simulation.set_conditions(Conditions { latency, ..Conditions::default() });
-    let (server, client) = (simulation.add_host("server"), simulation.add_host("client"));
-    let address = simulation.address(server, 80);
-    simulation.event_loop(server).listen(address, |_| Some(Service::new(1000))).unwrap();
-    let again = Again::default();
-    let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Backoff::default() };
-    let peer = Reconnect::new(address, move |_| Caller::new(1000, &again)).backoff(backoff);
-    let peer = peer.start(simulation.event_loop(client).core());
+    let (server, client, peer) = both_sides(&mut simulation);
     simulation.run_for(Duration::from_secs(1));
     let (sender, receiver) = channel();
     let core = simulation.event_loop(client).core();

@@ -128,7 +128,7 @@ fn who_floods_is_read_less_at_a_time_the_more_others_wait() {
     assert_eq!(read_beside(0, &flood, sink), [budget; 4], "alone it has all of the budget");
     assert_eq!(read_beside(1, &flood, sink), [budget / 2; 4]);
     for others in [10, 63] {
-        assert_eq!(read_beside(others, &flood, sink), [64 << 10; 4], "beside {others}");
+        assert_eq!(read_beside(others, &flood, sink), [96 << 10; 4], "beside {others}");
     }
 }
 
@@ -144,9 +144,10 @@ fn nor_are_more_messages_of_a_flood_handled_between_two_turns_of_others_than_fit
     let frame = web_socket::frame(web_socket::BINARY, &[7; 20]);
     let flood = [web_socket::REQUEST.to_vec(), frame.repeat(100_000)].concat();
     let read = read_beside(63, &flood, counting);
-    let most = 4 * (64 << 10) / frame.len();
+    let most = 4 * (96 << 10) / frame.len();
     let handled = HANDLED.get();
-    assert!((most - 100..=most).contains(&handled), "{handled} messages in four turns, {read:?} bytes");
+    // Where a header is cut the next read is a short one.
+    assert!((most * 3 / 4..=most).contains(&handled), "{handled} messages in four turns, {read:?} bytes");
 }
 
 /// Has a WebSocket echo two messages of a mebibyte beside so many others that speak in each turn. Gives the most bytes that

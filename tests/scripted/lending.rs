@@ -369,29 +369,6 @@ fn where_short_does_not_mean_drained_it_is_read_until_it_would_block() {
 }
 
 #[test]
-fn spare_buffers_are_there_for_the_next_and_given_back_when_nobody_needs_them() {
-    let mut harness = Harness::new(Spy::new("it", &Log::default()));
-    let idle = harness.event_loop().next_deadline();
-    let core = harness.core();
-    core.give_spare(vec![1; 100_000]);
-    core.give_spare(vec![1; 10_000]);
-    assert_eq!(core.spare_bytes(), 100_000, "small ones are not worth it");
-    assert_eq!(core.held_bytes(), 0);
-    let buffer = core.take_spare(60_000..=200_000).unwrap();
-    assert_eq!((buffer.len(), core.spare_bytes()), (100_000, 0));
-    core.give_spare(buffer);
-    assert!(core.take_spare(100_001..=200_000).is_none());
-    let most = core.limits().loop_memory / 64;
-    core.give_spare(vec![0; most]);
-    assert_eq!(core.spare_bytes(), 100_000, "no more than that together");
-    harness.settle();
-    assert_ne!(harness.event_loop().next_deadline(), idle);
-    harness.advance(millis(1000));
-    assert_eq!(harness.core().spare_bytes(), 0);
-    assert_eq!(harness.event_loop().next_deadline(), idle, "nothing wakes the loop any more");
-}
-
-#[test]
 fn the_rest_that_is_there_is_read_in_the_same_visit_once() {
     let log = Log::default();
     let limits = Limits { read_budget: 1000, receive_buffer: 1000, ..Limits::default() };

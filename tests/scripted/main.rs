@@ -8,6 +8,7 @@ mod cipher;
 mod common;
 
 mod accepting;
+mod backpressure;
 mod batches;
 mod broken;
 mod budget;
@@ -29,8 +30,10 @@ mod mixture;
 mod names;
 mod posting;
 mod reading;
+mod reading_on;
 mod reconnecting;
 mod sessions;
+mod spare;
 mod spy;
 mod switching;
 mod timers;

@@ -10,6 +10,7 @@ mod determinism;
 mod echo;
 mod faults;
 mod herd;
+mod large_messages;
 mod month;
 mod names;
 mod outages;

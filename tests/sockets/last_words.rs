@@ -2,7 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use switchboard::driver::{Driver, MioDriver, Stream};
 use switchboard::{Context, EventLoop, Failure, Input, Limits, Protocol};
 
 use crate::common::{assert_nothing_left, drive, finish, read_to_end, tcp};
@@ -97,4 +101,28 @@ fn who_sends_without_end_gets_the_line_and_does_not_keep_the_connection() {
     let Limits { linger_bytes, read_budget, .. } = Limits::default();
     let discarded = event_loop.counters().bytes_discarded;
     assert!(discarded <= (linger_bytes + 2 * read_budget) as u64, "{discarded} bytes read for nothing");
+}
+
+/// What is written as the last waits for the end, and what was written before does not. (The system waits 200 ms at most:
+/// a try that took longer says nothing.)
+#[test]
+#[cfg(target_os = "linux")]
+fn last_words_leave_with_the_end() {
+    let mut driver = MioDriver::new().unwrap();
+    let mut listener = driver.listen(0, "127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
+    let address = driver.listener_addr(&listener).unwrap();
+    let mut in_time = 0;
+    while in_time == 0 {
+        let mut client = tcp(address);
+        let (mut server, _) = driver.accept(&mut listener).unwrap(); // connected, so it waits there
+        assert_eq!(server.write(b"words, ").unwrap(), 7);
+        let began = driver.now();
+        assert_eq!(server.write_last(b"last words").unwrap(), 10);
+        let mut early = [0; 100];
+        let length = client.read(&mut early).unwrap();
+        in_time += u32::from(driver.now().saturating_since(began) < Duration::from_millis(150));
+        assert!(&early[..length] == b"words, " || in_time == 0, "{:?}", early[..length].escape_ascii());
+        server.shutdown_write().unwrap();
+        assert_eq!([early[..length].to_vec(), read_to_end(&mut client)].concat(), b"words, last words");
+    }
 }

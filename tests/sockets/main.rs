@@ -14,6 +14,7 @@ mod fairness;
 mod foreign;
 mod garbage;
 mod handles;
+mod large_messages;
 mod last_words;
 mod names;
 #[cfg(unix)]

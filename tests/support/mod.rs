@@ -70,6 +70,13 @@ impl Program {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("no line: {error}; stderr: {:?}", self.said()))
     }
 
+    /// What it says on its next line that it listens on, by this name.
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
+        let line = self.line();
+        let address = line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}"));
+        address.parse().expect("an address")
+    }
+
     /// Its next line on the standard error.
     pub(crate) fn error_line(&self) -> String {
         self.errors.recv_timeout(DEADLINE).expect("a line on the standard error")
@@ -154,11 +161,7 @@ impl Server {
             command.args([&format!("--{name}"), "127.0.0.1:0"]);
         }
         let program = Program::spawn(command);
-        let addresses = NAMES.map(|name| {
-            let line = program.line();
-            let address = line.strip_prefix(&format!("{name} listening on ")).unwrap_or_else(|| panic!("{line:?}"));
-            address.parse().expect("an address")
-        });
+        let addresses = NAMES.map(|name| program.address(name));
         assert_eq!(program.line(), "ready");
         Self { program, addresses }
     }

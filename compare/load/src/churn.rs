@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde::Serialize;
 
-use crate::connect::{self, PATIENCE};
+use crate::connect;
+use crate::connection::PATIENCE;
 use crate::options::{Protocol, Workload};
 use crate::process::Usage;
 use crate::wire::{self, Message};

@@ -1,22 +1,20 @@
-//! Connections, blocking until they are open and checked, and non-blocking from then on.
+//! Connecting and shaking hands, which blocks.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 
+use crate::connection::wait;
 use crate::options::Protocol;
-use crate::wire::{self, Message};
+use crate::wire;
 
-/// So long a server may be silent.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections come from so many addresses in turn, 127.0.1.1 and following: each has 28,000 ports.
 const SOURCES: usize = 16;
 
@@ -59,50 +57,4 @@ pub(crate) fn open(protocol: Protocol, address: SocketAddr, index: usize) -> Res
         }
     }
     Ok(stream)
-}
-
-/// Sends `message`, compares what comes back byte for byte, and returns how many bytes that is on the wire.
-pub(crate) fn check(stream: &mut TcpStream, message: &Message) -> Result<usize> {
-    if !message.reply.is_empty() {
-        let mut reply = vec![0; message.reply.len()];
-        exchange(stream, &message.request, &mut reply)?;
-        ensure!(reply == message.reply, "the reply differs from what was sent");
-        return Ok(reply.len());
-    }
-    let mut header = [0; 4];
-    exchange(stream, &message.request, &mut header)?;
-    ensure!(header[0] & 0x40 != 0, "the reply is not compressed");
-    let (header_length, length) = wire::lengths(header)?;
-    let mut frame = header.to_vec();
-    frame.resize(header_length + length, 0);
-    exchange(stream, &[], &mut frame[4..])?;
-    let payload = wire::inflate(&frame[header_length..], message.payload.len())?;
-    ensure!(payload == message.payload, "the reply differs from what was sent");
-    Ok(frame.len())
-}
-
-/// Writes all of `request` while it reads all of `reply`.
-fn exchange(stream: &mut TcpStream, mut request: &[u8], mut reply: &mut [u8]) -> Result<()> {
-    while !request.is_empty() || !reply.is_empty() {
-        let out = if request.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-        wait(stream, out | PollFlags::POLLIN)?;
-        match stream.write(request) {
-            Ok(length) => request = &request[length..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
-        match stream.read(reply) {
-            Ok(0) if !reply.is_empty() => bail!("closed before the reply was there"),
-            Ok(length) => reply = &mut reply[length..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn wait(stream: &TcpStream, events: PollFlags) -> Result<()> {
-    let ready = poll(&mut [PollFd::new(stream.as_fd(), events)], PollTimeout::try_from(PATIENCE)?)?;
-    ensure!(ready > 0, "nothing happened for {PATIENCE:?}");
-    Ok(())
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recv, sendmmsg};
 
-use crate::connect::PATIENCE;
+use crate::connection::PATIENCE;
 use crate::options::Options;
 use crate::report::{Recorder, Report, Window};
 use crate::wire::Message;

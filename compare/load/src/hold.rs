@@ -1,32 +1,34 @@
 //! Connections that are held open.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 
-use crate::connect;
+use crate::crowd::Crowd;
 use crate::options::{Protocol, Workload};
 use crate::wire::Message;
 
 /// Open connections, reset when this is dropped.
 pub struct Held {
     protocol: Protocol,
-    connections: Vec<TcpStream>,
+    crowd: Crowd,
 }
 
 impl Held {
     /// Opens `count` connections to `address`.
     pub fn open(protocol: Protocol, address: SocketAddr, count: usize) -> Result<Self> {
-        let open =
-            |index| connect::open(protocol, address, index).with_context(|| format!("connection {index} of {count}"));
-        Ok(Self { protocol, connections: (0..count).map(open).collect::<Result<_>>()? })
+        let (crowd, _) = Crowd::open(protocol, address, count, None)?;
+        Ok(Self { protocol, crowd })
     }
 
-    /// The first `count` connections have a message echoed, one after the other.
+    /// The first `count` connections have a message echoed, one after the other. All answer pings meanwhile.
     pub fn echo(&mut self, count: usize, workload: Workload) -> Result<()> {
         let message = Message::new(self.protocol, workload);
-        for stream in self.connections.iter_mut().take(count) {
-            connect::check(stream, &message)?;
+        let crowd = &mut self.crowd;
+        for index in 0..count.min(crowd.connections.len()) {
+            crowd.attend()?;
+            let checked = crowd.connections[index].check(&message, &mut crowd.buffer);
+            checked.with_context(|| format!("connection {index}"))?;
         }
         Ok(())
     }

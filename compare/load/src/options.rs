@@ -101,9 +101,9 @@ pub struct Options {
     pub warm_up: Duration,
     /// How long it is measured. Not heeded if `messages` is given.
     pub duration: Duration,
-    /// Measure so many messages (rounded up to whole batches) instead, in lockstep: every connection waits with its next
-    /// batch until all have had their replies. A tool that makes a server slow does not change what it does then; else a
-    /// server that reads until nothing is left would never leave its first connection.
+    /// Measure so many messages (rounded up to whole batches) instead, in lockstep: every connection waits with its
+    /// next batch until all have had their replies. A tool that makes a server slow does not change what it does then;
+    /// else a server that reads until nothing is left would never leave its first connection.
     pub messages: Option<u64>,
     /// Whether to ask for events without sleeping in between: better latencies, for one whole processor.
     pub spin: bool,

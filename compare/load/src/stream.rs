@@ -1,76 +1,38 @@
 //! The closed loop over TCP.
 
-use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, recv};
+use anyhow::{Context, Result, ensure};
+use nix::sys::epoll::EpollTimeout;
 
-use crate::connect::{self, PATIENCE};
+use crate::connection::{Connection, PATIENCE};
+use crate::crowd::Crowd;
 use crate::options::Options;
 use crate::report::{Recorder, Report, Window};
 use crate::wire::Message;
 
-/// What one `recv` may drop.
-const DISCARD: usize = 1 << 20;
 /// What the connection that floods writes at once, some bytes more or less: whole messages.
 const FLOOD: usize = 16 << 10;
 
-/// A connection, and how far its batch has come.
-struct Connection {
-    stream: TcpStream,
-    /// Bytes of the batch that are not sent yet: its last ones.
-    unsent: usize,
+/// What a connection has sent and awaits.
+#[derive(Clone)]
+struct Batch {
     /// Bytes of replies that are not there yet.
     awaited: usize,
     began: Instant,
 }
 
-impl Connection {
-    /// As much of `batch` as the socket takes.
-    fn send(&mut self, batch: &[u8]) -> Result<()> {
-        while self.unsent > 0 {
-            match self.stream.write(&batch[batch.len() - self.unsent..]) {
-                Ok(length) => self.unsent -= length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error).context("sending"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops what is there, and says how much that was.
-    fn receive(&self, discard: &mut [u8]) -> Result<usize> {
-        let mut received = 0;
-        loop {
-            match recv(self.stream.as_raw_fd(), discard, MsgFlags::MSG_TRUNC) {
-                Ok(0) => bail!("the server closed a connection"),
-                Ok(length) => {
-                    received += length;
-                    if length < discard.len() {
-                        return Ok(received);
-                    }
-                }
-                Err(Errno::EAGAIN) => return Ok(received),
-                Err(error) => return Err(error).context("receiving"),
-            }
-        }
-    }
-}
-
 struct Load<'a> {
     options: &'a Options,
-    connections: Vec<Connection>,
-    /// Sends without waiting; its `awaited` is not used.
+    crowd: Crowd,
+    /// By connection.
+    batches: Vec<Batch>,
+    /// Sends without waiting.
     flood: Option<Connection>,
-    batch: Vec<u8>,
+    request: Vec<u8>,
+    /// How long the replies to that are.
     replies: usize,
-    flood_batch: Vec<u8>,
-    discard: Vec<u8>,
+    flood_request: Vec<u8>,
     /// Batches that may still be started.
     left: u64,
     in_flight: usize,
@@ -79,21 +41,16 @@ struct Load<'a> {
 
 pub(crate) fn run(options: &Options) -> Result<Report> {
     let mut load = Load::open(options)?;
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    for (index, connection) in load.connections.iter().enumerate() {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        epoll.add(&connection.stream, EpollEvent::new(flags, index as u64))?;
-    }
     let mut window = Window::new(options)?;
     load.start_all()?;
-    let mut events = vec![EpollEvent::empty(); 1024];
     let mut measured = None;
     let mut heard = Instant::now();
     while load.in_flight > 0 {
         let timeout = if options.spin { EpollTimeout::ZERO } else { EpollTimeout::from(100_u8) };
-        let count = epoll.wait(&mut events, timeout)?;
-        for event in &events[..count] {
-            load.on_event(usize::try_from(event.data())?)?;
+        let count = load.crowd.wait(timeout)?;
+        for event in 0..count {
+            let index = load.crowd.index(event)?;
+            load.on_event(index).with_context(|| format!("connection {index}"))?;
         }
         if load.in_flight == 0 {
             load.start_all()?; // where messages are counted: all together
@@ -119,24 +76,23 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 impl<'a> Load<'a> {
     /// All connections, open and checked.
     fn open(options: &'a Options) -> Result<Self> {
-        let message = Message::new(options.protocol, options.workload);
-        let mut replies = 0;
-        let mut open = |index| {
-            let mut stream = connect::open(options.protocol, options.address, index)?;
-            replies = connect::check(&mut stream, &message).with_context(|| format!("connection {index}"))?;
-            Ok(Connection { stream, unsent: 0, awaited: 0, began: Instant::now() })
+        let Options { protocol, address, connections: count, .. } = *options;
+        let message = Message::new(protocol, options.workload);
+        let (mut crowd, reply) = Crowd::open(protocol, address, count, Some(&message))?;
+        let flood = || {
+            let mut connection = Connection::open(protocol, address, count)?;
+            connection.check(&message, &mut crowd.buffer).map(|_| connection)
         };
-        let connections = (0..options.connections).map(&mut open).collect::<Result<Vec<_>>>()?;
-        let flood = options.flood.then(|| open(options.connections)).transpose()?;
+        let flood = options.flood.then(flood).transpose().context("the connection that floods")?;
         let depth = options.workload.depth;
         Ok(Self {
             options,
-            connections,
+            crowd,
+            batches: vec![Batch { awaited: 0, began: Instant::now() }; count],
             flood,
-            batch: message.request.repeat(depth),
-            replies: replies * depth,
-            flood_batch: message.request.repeat(FLOOD.div_ceil(message.request.len())),
-            discard: vec![0; DISCARD],
+            request: message.request.repeat(depth),
+            replies: reply * depth,
+            flood_request: message.request.repeat(FLOOD.div_ceil(message.request.len())),
             left: options.messages.map_or(u64::MAX, |messages| messages.div_ceil(depth as u64)),
             in_flight: 0,
             recorder: Recorder::new()?,
@@ -144,7 +100,7 @@ impl<'a> Load<'a> {
     }
 
     fn start_all(&mut self) -> Result<()> {
-        (0..self.connections.len()).try_for_each(|index| self.start(index))
+        (0..self.batches.len()).try_for_each(|index| self.start(index))
     }
 
     /// The next batch of a connection, if there is to be one.
@@ -154,22 +110,20 @@ impl<'a> Load<'a> {
         }
         self.left -= 1;
         self.in_flight += 1;
-        let connection = &mut self.connections[index];
-        (connection.unsent, connection.awaited) = (self.batch.len(), self.replies);
-        connection.began = Instant::now();
-        connection.send(&self.batch)
+        self.batches[index] = Batch { awaited: self.replies, began: Instant::now() };
+        let connection = &mut self.crowd.connections[index];
+        connection.unsent = self.request.len();
+        connection.send(&self.request)
     }
 
     fn on_event(&mut self, index: usize) -> Result<()> {
-        let connection = &mut self.connections[index];
-        let received = connection.receive(&mut self.discard)?;
-        ensure!(received <= connection.awaited, "more came back than was sent");
-        connection.awaited -= received;
-        if connection.unsent > 0 {
-            return connection.send(&self.batch);
-        }
-        if received > 0 && connection.awaited == 0 {
-            self.recorder.batch(self.options.workload.depth, connection.began.elapsed());
+        let (connection, batch) = (&mut self.crowd.connections[index], &mut self.batches[index]);
+        let received = connection.receive(&mut self.crowd.buffer, None)?;
+        ensure!(received <= batch.awaited, "more came back than was sent");
+        batch.awaited -= received;
+        connection.send(&self.request)?;
+        if received > 0 && batch.awaited == 0 && connection.unsent == 0 {
+            self.recorder.batch(self.options.workload.depth, batch.began.elapsed());
             self.in_flight -= 1;
             if self.options.messages.is_none() {
                 return self.start(index);
@@ -182,10 +136,10 @@ impl<'a> Load<'a> {
     fn flood(&mut self) -> Result<()> {
         let Some(connection) = &mut self.flood else { return Ok(()) };
         if connection.unsent == 0 {
-            connection.unsent = self.flood_batch.len();
+            connection.unsent = self.flood_request.len();
         }
-        connection.send(&self.flood_batch)?;
-        self.recorder.flooded += connection.receive(&mut self.discard)? as u64;
+        connection.send(&self.flood_request)?;
+        self.recorder.flooded += connection.receive(&mut self.crowd.buffer, None)? as u64;
         Ok(())
     }
 }

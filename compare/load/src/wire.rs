@@ -1,6 +1,6 @@
 //! Messages as they are on the wire.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::options::{Protocol, Text, Workload};
@@ -11,6 +11,9 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const MASK: [u8; 4] = [0x9d, 0x2b, 0x57, 0xe1];
 /// What a sync flush ends with, and RFC 7692 §7.2.1 leaves out.
 const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
+/// Opcodes of control frames.
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 /// A close frame from a client: code 1000.
 pub(crate) const CLOSE: [u8; 8] = [0x88, 0x82, MASK[0], MASK[1], MASK[2], MASK[3], 0x03 ^ MASK[0], 0xe8 ^ MASK[1]];
 
@@ -95,13 +98,18 @@ pub(crate) fn inflate(payload: &[u8], expected: usize) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The lengths of an unmasked frame's header and payload, by its first four bytes.
-pub(crate) fn lengths(header: [u8; 4]) -> Result<(usize, usize)> {
-    match header[1] {
-        length @ ..126 => Ok((2, length.into())),
-        126 => Ok((4, u16::from_be_bytes([header[2], header[3]]).into())),
-        _ => bail!("a reply with a frame of more than 65,535 bytes, or masked"),
+/// The length of an unmasked frame's header, by its second byte.
+pub(crate) fn header_length(second: u8) -> usize {
+    match second {
+        126 => 4,
+        127 => 10,
+        _ => 2,
     }
+}
+
+/// A client's answer to a ping.
+pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
+    frame(0x80 | PONG, payload, Some(MASK))
 }
 
 pub(crate) fn upgrade_request(protocol: Protocol) -> Vec<u8> {
@@ -112,7 +120,7 @@ pub(crate) fn upgrade_request(protocol: Protocol) -> Vec<u8> {
         _ => "",
     };
     let request = format!(
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
     );
     request.into_bytes()
@@ -156,8 +164,11 @@ mod tests {
         assert_eq!(masked, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
         assert_eq!(frame(0x82, &[0; 256], None)[..4], [0x82, 126, 1, 0]);
         assert_eq!(frame(0x82, &[0; 65_536], None)[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
-        assert_eq!(lengths([0x82, 126, 1, 0]).unwrap(), (4, 256));
-        assert_eq!(lengths([0x81, 5, 0x48, 0x65]).unwrap(), (2, 5));
+        for length in [5, 256, 65_536] {
+            let frame = frame(0x82, &vec![0; length], None);
+            assert_eq!(header_length(frame[1]), frame.len() - length);
+        }
+        assert_eq!(pong(b"")[..2], [0x8a, 0x80]);
     }
 
     #[test]

@@ -8,18 +8,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::{Conditions, Host, Simulation};
-use switchboard::{ConnectionId, Failure, Layered, Limits, Message, Protocol, SocketId, Target, Time};
-use switchboard_echo::{TcpEcho, UdpEcho};
-use switchboard_heartbeat::{Config, Heartbeat, PingPong};
-use switchboard_websocket::{Message as WebSocketMessage, Peer, WebSocket, message_fn};
+use switchboard::{ConnectionId, Layered, Limits, Message, SocketId, Target, Time};
+use switchboard_echo::UdpEcho;
 
+use super::Report;
 use super::datagrams::{Shouter, Shouts};
-use super::dialects::{self, Chat, Echo, Pings};
-use super::hub::{Board, Hub, Visitor};
-use super::servers::{Census, Cipher, Counted, Member, Ring, Upgrading};
-use super::talker::{Dialect, Order, Record, Talker};
-use super::{Report, callers};
+use super::hub::Board;
+use super::servers::{Census, Counted, Ring};
+use super::talker::{Order, Record};
 use crate::dice::Dice;
+
+mod sides;
+
+use sides::{serve, talk};
 
 const CLIENTS: usize = 3;
 const MOST_PEOPLE: usize = 24;
@@ -369,60 +370,5 @@ impl<'a, const SHORT_MEANS_DRAINED: bool> World<'a, SHORT_MEANS_DRAINED> {
         let lost = undelivered - ring.unsent.get();
         assert_eq!(ring.posted, ring.delivered + lost, "lines are passed on, or counted");
         self.board.borrow().judge(&self.simulation.event_loop(self.server).counters());
-    }
-}
-
-/// The server's side of a dialect.
-fn serve(dialect: u16, ring: &Rc<RefCell<Ring>>, board: &Rc<RefCell<Board>>) -> Box<dyn Protocol> {
-    match dialect {
-        0 => Box::new(TcpEcho),
-        1 => Box::new(Layered::new(Cipher::default(), TcpEcho)),
-        2 => Box::new(Upgrading),
-        3 => Box::new(Layered::new(Cipher::default(), Layered::new(Cipher::default(), Upgrading))),
-        4 => Box::new(Heartbeat::new(Config::default()).around(PingPong::default())),
-        WEBSOCKET => Box::new(WebSocket::server(message_fn(send_back))),
-        WEBSOCKET_CALLER => Box::new(callers::serve_whole(&ring.borrow().unsent)),
-        TUNNELLED_CALLER => Box::new(callers::serve_tunnelled(&ring.borrow().unsent)),
-        HUB => Box::new(Hub(Rc::clone(board))),
-        SEALED_HUB => Box::new(Layered::new(Cipher::default(), Hub(Rc::clone(board)))),
-        _ => Box::new(Member(Rc::clone(ring))),
-    }
-}
-
-fn send_back(peer: &mut Peer<'_, '_>, message: WebSocketMessage<'_>) -> Result<(), Failure> {
-    peer.send(message);
-    Ok(())
-}
-
-/// The client's side of a dialect.
-fn talk(dialect: u16, name: u32, mood: Mood, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
-    fn talker<D: Dialect>(name: &'static str, dialect: D, record: &Rc<RefCell<Record>>) -> Box<dyn Protocol> {
-        record.borrow_mut().dialect = name;
-        Box::new(Talker::new(dialect, Rc::clone(record)))
-    }
-    match dialect {
-        0 => talker("echo", Echo::default(), record),
-        1 => talker("sealed echo", Echo::default(), record),
-        2 => talker("upgrade", Echo::after_upgrade(), record),
-        3 => Box::new(Layered::new(
-            Cipher::default(),
-            Layered::new(Cipher::default(), talker("sealed upgrade", Echo::after_upgrade(), record)),
-        )),
-        4 => talker("heartbeat", Pings::default(), record),
-        WEBSOCKET => talker("websocket", dialects::WebSocket::default(), record),
-        WEBSOCKET_CALLER => {
-            record.borrow_mut().dialect = "websocket caller";
-            Box::new(callers::call(name, record))
-        }
-        TUNNELLED_CALLER => {
-            record.borrow_mut().dialect = "tunnelled caller";
-            Box::new(callers::call_through_tunnel(name, record))
-        }
-        HUB => talker("hub", Visitor::new(mood != Mood::Gentle), record),
-        SEALED_HUB => {
-            let visitor = Visitor::new(mood != Mood::Gentle);
-            Box::new(Layered::new(Cipher::default(), talker("sealed hub", visitor, record)))
-        }
-        _ => talker("chat", Chat::new(name), record),
     }
 }

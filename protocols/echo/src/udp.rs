@@ -14,7 +14,7 @@ pub struct UdpEcho;
 
 impl DatagramProtocol for UdpEcho {
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, datagram: Datagram<'_>) -> Result<(), Failure> {
-        cx.send_to(datagram.source, datagram.payload);
+        cx.send_back(datagram);
         Ok(())
     }
 }

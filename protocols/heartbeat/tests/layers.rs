@@ -5,8 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::testkit::Harness;
-use switchboard::{CloseReason, Closing, Context, Failure, Inner, Input, Layer, Layered, Message, Protocol, TimerId};
+use switchboard::{CloseReason, Context, Failure, Inner, Input, Layer, Layered, Message, Protocol};
 use switchboard_heartbeat::{Config, Heartbeat, HeartbeatLine, IdleTimeout, PeerSilent, PingPong, Probe};
+
+#[path = "layers/recorder.rs"]
+mod recorder;
+
+use recorder::Recorder;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -24,70 +29,6 @@ fn idle(after: Duration) -> IdleTimeout {
 fn silent(harness: &mut Harness) -> Option<Duration> {
     let error = harness.close_reason()?.error()?;
     error.downcast_ref::<PeerSilent>().map(|error| error.silent)
-}
-
-/// Writes down every callback.
-struct Recorder(Rc<RefCell<Vec<String>>>);
-
-impl Recorder {
-    fn note(&self, what: impl Into<String>) {
-        self.0.borrow_mut().push(what.into());
-    }
-}
-
-impl Protocol for Recorder {
-    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.note("open");
-        cx.set_timer(secs(1));
-        Ok(())
-    }
-
-    fn on_data(&mut self, cx: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
-        self.note(format!("data {}", input.escape_ascii()));
-        // It leaves its last byte, and fills the output.
-        input.take(input.len() - 1);
-        cx.send(&[b'x'; 200_000]);
-        self.note(format!("room {}", cx.has_room()));
-        Ok(())
-    }
-
-    fn on_eof(&mut self, _: &mut Context<'_>, rest: &mut Input<'_>) -> Result<(), Failure> {
-        self.note(format!("eof {}", rest.escape_ascii()));
-        rest.take_all();
-        Ok(())
-    }
-
-    fn on_timer(&mut self, _: &mut Context<'_>, _: TimerId) -> Result<(), Failure> {
-        self.note("timer");
-        Ok(())
-    }
-
-    fn on_drain(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
-        self.note("drain");
-        Ok(())
-    }
-
-    fn on_message(&mut self, _: &mut Context<'_>, message: Message) -> Result<(), Failure> {
-        self.note(format!("message {:?}", message.downcast::<u32>()));
-        Ok(())
-    }
-
-    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.note("shutdown");
-        cx.close();
-        Ok(())
-    }
-
-    fn on_close(&mut self, _: &mut Closing<'_>, reason: &CloseReason) {
-        self.note(format!("close {reason}"));
-    }
-}
-
-impl Probe for Recorder {
-    fn probe(&mut self, _: &mut Context<'_>, number: u32) -> Result<(), Failure> {
-        self.note(format!("probe {number}"));
-        Ok(())
-    }
 }
 
 /// The callbacks of a life in which every one is called.

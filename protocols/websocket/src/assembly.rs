@@ -8,7 +8,6 @@ use crate::deflate::{Incoming, InflateError, Inflater};
 use crate::frame::{Header, OpCode};
 use crate::gathered::Gathered;
 use crate::mask::{self, Key};
-use crate::pool;
 use crate::sending::hold_or_keep;
 use crate::utf8::{self, Decoder, InvalidUtf8};
 use crate::{Delivery, Message, Settings, error::MessageLimit};
@@ -29,6 +28,8 @@ pub(crate) struct Assembly {
     is_at_once: bool,
     /// Bytes of payload that have arrived.
     size: u64,
+    /// Bytes of its payload at the beginning of what is offered next that are unmasked already.
+    unmasked: usize,
     /// Bytes of the message, those of a character not complete yet included: as many, if it is not compressed.
     pub(super) plain: u64,
     /// Bytes of the present frame's payload that have not arrived.
@@ -82,6 +83,7 @@ impl Assembly {
             is_at_once: false,
             timer,
             size: 0,
+            unmasked: 0,
             plain: 0,
             left: 0,
             key,
@@ -222,10 +224,11 @@ impl Assembly {
     }
 
     /// The lengths of used buffers that would do instead of one of `capacity`: at best all of the message fits. They are
-    /// there already, so they may be eight times as long as what has arrived.
+    /// there already, so they may be eight times as long as what has arrived, or take a page.
     pub(crate) fn lengths_for(&self, more: usize, capacity: usize) -> [RangeInclusive<usize>; 2] {
+        const PAGE: usize = 4096;
         let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let most = (bytes(self.plain) + more).saturating_mul(8);
+        let most = (bytes(self.plain) + more).saturating_mul(8).max(PAGE);
         [capacity.max(bytes(self.plain.saturating_add(self.left)))..=most, capacity..=most]
     }
 
@@ -238,26 +241,17 @@ impl Assembly {
         capacity: usize,
         others: usize,
     ) -> Result<(), LimitExceeded> {
-        if capacity > pool::LARGEST
-            && let [best, enough] = self.lengths_for(more, capacity)
-            && let Some(used) = cx.take_spare(best).or_else(|| cx.take_spare(enough))
-        {
-            let length = used.capacity();
-            let fits = hold_or_keep(cx, length + others, self.buffer() + others);
-            let unused = if fits { self.move_to(used, length) } else { used };
-            pool::keep_buffer(cx, unused);
+        let [best, enough] = self.lengths_for(more, capacity);
+        if let Some(used) = cx.take_spare(best).or_else(|| cx.take_spare(enough)) {
+            let fits = hold_or_keep(cx, used.capacity() + others, self.buffer() + others);
+            let unused = if fits { self.move_to(used) } else { used };
+            cx.give_spare(unused);
             if fits {
                 return Ok(());
             }
         }
         cx.hold(capacity + others)?;
-        match pool::buffer(capacity) {
-            Some(used) => {
-                let unused = self.move_to(used, capacity);
-                pool::keep_buffer(cx, unused);
-            }
-            None => self.grow(capacity),
-        }
+        self.grow(capacity);
         Ok(())
     }
 
@@ -269,9 +263,9 @@ impl Assembly {
     }
 
     /// Goes on in a longer buffer that was used before. What is given back is of no use any more.
-    pub(crate) fn move_to(&mut self, buffer: Vec<u8>, capacity: usize) -> Vec<u8> {
+    pub(crate) fn move_to(&mut self, buffer: Vec<u8>) -> Vec<u8> {
         match self.gathered() {
-            Some(bytes) => bytes.move_to(buffer, capacity),
+            Some(bytes) => bytes.move_to(buffer),
             None => buffer,
         }
     }
@@ -284,10 +278,30 @@ impl Assembly {
         }
     }
 
+    /// Whether nothing of it is in a buffer yet, and none is needed if all of it can be waited for where it lies.
+    pub(crate) fn can_stay(&self) -> bool {
+        self.fragments == 1 && self.fin && self.plain == 0 && !self.is_compressed() && !self.is_in_pieces()
+    }
+
+    /// Whether it is waited for where it lies.
+    pub(crate) fn stays(&self) -> bool {
+        self.unmasked > 0
+    }
+
+    /// Unmasks what has arrived of a message that [can stay](Self::can_stay) where it lies, and is offered there again.
+    pub(crate) fn unmask_there(&mut self, payload: &mut [u8]) {
+        unmask(&mut payload[self.unmasked..], mask::advance(self.key, self.unmasked));
+        self.unmasked = payload.len();
+    }
+
     /// Takes the next `payload.len()` (at most [`left`](Self::left)) bytes of the present frame, as they came.
     pub(crate) fn absorb(&mut self, payload: &mut [u8]) -> Result<(), InvalidUtf8> {
-        self.unmask(payload);
-        self.add(payload);
+        /// What is copied while it is in the fastest cache, where it was unmasked; whole keys.
+        const BLOCK: usize = 4096;
+        for block in payload.chunks_mut(BLOCK) {
+            self.unmask(block);
+            self.add(block);
+        }
         if self.is_complete() { Ok(()) } else { self.check_last(payload.len()) }
     }
 
@@ -328,7 +342,9 @@ impl Assembly {
     }
 
     pub(super) fn unmask(&mut self, payload: &mut [u8]) {
-        unmask(payload, self.key);
+        let done = self.unmasked.min(payload.len());
+        self.unmasked -= done;
+        unmask(&mut payload[done..], mask::advance(self.key, done));
         self.passed(payload.len());
     }
 
@@ -357,6 +373,14 @@ impl Assembly {
         self.plain += plain.len() as u64;
         if let Some(bytes) = self.gathered() {
             bytes.append(plain);
+        }
+    }
+
+    /// The opcode that it began with.
+    pub(crate) fn opcode(&self) -> OpCode {
+        match self.content {
+            Content::Text(..) | Content::TextPieces(_) => OpCode::Text,
+            Content::Binary(_) | Content::BinaryPieces => OpCode::Binary,
         }
     }
 

@@ -23,12 +23,14 @@
 //! | window 12 | 259 KiB | the same |
 //! | window 9 (or 8) | 245 KiB | the same |
 //!
-//! So a small window saves the *peer* memory; most of a compressor is tables. On top of that a connection that compresses
-//! has its [`Codec`], of some 350 bytes. All of it is declared to the loop and counts against
-//! [`Limits::loop_memory`](switchboard::Limits::loop_memory). Where that has no room for a compressor of the connection's
-//! own, the thread's does the work; where it has none for a message that arrives, the connection ends with close code
-//! 1013. A thread keeps at most 8 idle compressors and 8 idle decompressors for those that share them, and connections
-//! that share have nothing while they are idle.
+//! So a small window saves the *peer* memory; most of a compressor is tables. All of that is declared to the loop and counts
+//! against [`Limits::loop_memory`](switchboard::Limits::loop_memory). Where that has no room for a compressor of the
+//! connection's own, the thread's does the work; where it has none for a message that arrives, the connection ends with
+//! close code 1013. A connection that has agreed on compression takes 200 bytes more than one that has not, its [`Codec`]
+//! among them, also while it is idle.
+//!
+//! For those that share them, a thread keeps at most 8 idle compressors and 8 idle decompressors, and one buffer of at most
+//! 64 KiB: together no more than 3.7 MiB, which no loop counts, whatever peers do and however many there are.
 //!
 //! What a message inflates to is given out in pieces of at most [`PIECE`] bytes, so that whoever takes them can stop at
 //! any limit: a bomb never gets its memory, and eight at once stay within the loop's.

@@ -11,15 +11,12 @@ pub(crate) struct Gathered {
     /// What has arrived, then whatever was there before.
     bytes: Vec<u8>,
     filled: usize,
-    /// The capacity that was asked for. The buffer may have more, of which nothing must depend: it would depend on what
-    /// the thread did before.
-    capacity: usize,
 }
 
 impl Gathered {
     /// How many bytes it can have without growing.
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.bytes.capacity()
     }
 
     /// Appends bytes that came otherwise.
@@ -32,7 +29,7 @@ impl Gathered {
 
     /// Room for the next `wanted` bytes, or for some of them.
     pub(crate) fn room(&mut self, wanted: usize) -> &mut [u8] {
-        let end = self.capacity.min(self.filled.saturating_add(wanted.min(MOST_LENT)));
+        let end = self.capacity().min(self.filled.saturating_add(wanted.min(MOST_LENT)));
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
@@ -50,12 +47,10 @@ impl Gathered {
     pub(crate) fn grow(&mut self, capacity: usize) {
         self.bytes.truncate(self.filled); // what is behind need not be moved
         self.bytes.reserve_exact(capacity - self.filled);
-        self.capacity = capacity;
     }
 
-    /// Goes on in another buffer, of which it uses `capacity` bytes, and gives its own away.
-    pub(crate) fn move_to(&mut self, mut buffer: Vec<u8>, capacity: usize) -> Vec<u8> {
-        self.capacity = capacity;
+    /// Goes on in another buffer, and gives its own away.
+    pub(crate) fn move_to(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
         let (over, behind) = self.split_at(self.filled.min(buffer.len()));
         buffer[..over.len()].copy_from_slice(over);
         buffer.extend_from_slice(behind);
@@ -88,7 +83,7 @@ mod tests {
         gathered.room(100)[..3].copy_from_slice(b"two");
         assert_eq!(gathered.filled(3), b"two");
         gathered.append(b"thr");
-        let used = gathered.move_to(vec![b'x'; 20], 20);
+        let used = gathered.move_to(vec![b'x'; 20]);
         assert!(used.len() >= 9);
         assert_eq!(gathered.room(2), b"xx", "of what was used before nothing is zeroed");
         gathered.append(b"ee");
@@ -103,7 +98,7 @@ mod tests {
         gathered.append(b"one two");
         let mut used = Vec::with_capacity(20);
         used.extend_from_slice(b"xxx");
-        gathered.move_to(used, 20);
+        gathered.move_to(used);
         let capacity = gathered.capacity();
         gathered.append(b" three");
         assert_eq!((&*gathered, gathered.capacity()), (&b"one two three"[..], capacity));

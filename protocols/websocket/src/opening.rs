@@ -32,7 +32,7 @@ impl<H: Handler> WebSocket<H> {
         };
         let head = input.take(end);
         let method = method_of(head);
-        let request = match Request::parse(head, settings.max_headers) {
+        let request = match Request::parse_scanned(head, &opening.scanner, settings.max_headers) {
             Ok(request) => request,
             Err(error) => return Err(self.refuse_request(cx, error, method)),
         };

@@ -59,7 +59,9 @@ fn figures() {
     let kib = [15, 12, 9, 8].map(|bits| Deflater::memory(WindowBits::new(bits).unwrap()) / 1024);
     assert_eq!(kib, [371, 259, 245, 245]);
     assert_eq!([Inflater::MEMORY / 1024, Inflater::MOST_MEMORY / 1024], [48, 88]);
-    assert!(size_of::<Codec>() <= 360, "{}", size_of::<Codec>());
+    let kept_by_thread = 8 * (Deflater::memory(WindowBits::MAX) + Inflater::MOST_MEMORY) + (64 << 10);
+    assert!(kept_by_thread <= 37 * (1 << 20) / 10, "{kept_by_thread}");
+    assert!(size_of::<Codec>() <= 64, "{}", size_of::<Codec>());
 }
 
 #[test]

@@ -157,26 +157,35 @@ fn a_long_upload() {
     }
 }
 
-/// A buffer that another message left may be longer than it need be. Where the loop has no memory for that, a shorter one
-/// does.
+/// A buffer that a message before left may be longer than need be. Where the loop has no memory for that, a shorter one does.
 #[test]
 fn a_used_buffer_that_the_loop_has_no_memory_for() {
     for compression in [None, Some(SHARED)] {
-        let mut other = Link::open_with(Role::Server, counting(true), settings(None), Limits::default());
-        other.feed(other.frame(false, OpCode::Binary, [7; 30_000]));
-        assert!(other.held() >= 30_000);
-        other.feed(other.frame(true, OpCode::Continuation, ""));
-        assert_eq!((other.app.bytes.get(), other.held()), (30_000, 0));
+        let limits = Limits { loop_memory: 2 << 20, ..Limits::default() };
+        let settings = Settings { max_message: 1 << 20, ..settings(compression) };
+        let mut link = Link::open_with(Role::Server, counting(true), settings, limits.clone());
+        link.feed(link.frame(false, OpCode::Binary, [7; 20_000]));
+        assert!(link.held() >= 20_000);
+        link.feed(link.frame(true, OpCode::Continuation, ""));
+        assert_eq!((link.app.bytes.take(), link.held()), (20_000, 0));
+        assert!(link.harness.core().spare_bytes() >= 20_000);
 
+        // Almost all of the loop's memory goes to a message that waits behind one in pieces.
         let decompressor = compression.map_or(0, |_| Inflater::MOST_MEMORY);
-        let limits = Limits { loop_memory: decompressor + (8 << 10), ..Limits::default() };
-        let settings = Settings { max_message: 8 << 10, ..settings(compression) };
-        let mut link = Link::open_with(Role::Server, counting(true), settings, limits);
+        let left = decompressor + (8 << 10);
+        link.with_peer(|peer| peer.send_piece(Message::Text("begun"), false)).unwrap();
+        let waiting = limits.loop_memory - left - link.held();
+        link.with_peer(|peer| peer.binary(&vec![7; waiting]));
+        let before = link.held();
+        assert!(before > limits.loop_memory - left && link.harness.is_open(), "{before}");
+
         let payload = if compression.is_some() { deflated([7; 3000]) } else { vec![7; 3000] };
         link.feed(frame(Role::Server, false, compression.is_some(), OpCode::Binary, &payload));
-        assert!((3000..=decompressor + (8 << 10)).contains(&link.held()), "{}", link.held());
+        let held = link.held() - before;
+        assert!((3000..=left).contains(&held), "{held}: {:?}", link.harness.close_reason());
         link.feed(link.frame(true, OpCode::Continuation, ""));
-        assert_eq!((link.app.bytes.get(), link.held()), (3000, 0));
+        assert_eq!((link.app.bytes.get(), link.held()), (3000, before));
+        assert!(link.harness.is_open());
     }
 }
 

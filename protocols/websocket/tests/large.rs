@@ -58,6 +58,43 @@ fn text_and_binary_in_pieces_of_any_length() {
     }
 }
 
+/// Messages that are read at once, or nearly: the last is waited for where it was read, in the loop's own buffer.
+#[test]
+fn what_a_read_has_cut_is_not_copied() {
+    const SHORT: usize = 16_384;
+    let long = text();
+    for role in ROLES {
+        for length in [100_000, 200_000, 262_144] {
+            let cut = (0..=length).rev().find(|&end| long.is_char_boundary(end)).unwrap();
+            let text = &long[..cut];
+            for before in [0, 1, 5, 9] {
+                let mut link = open(role);
+                let mut frames: Vec<u8> =
+                    (0..before).flat_map(|_| link.frame(true, OpCode::Binary, vec![7; SHORT])).collect();
+                frames.extend(link.frame(true, OpCode::Text, text));
+                let rest = frames.split_off(frames.len().min(262_144 + 5 * before));
+                link.harness.feed(&frames);
+                link.harness.feed(&rest);
+                let told: Vec<_> = link.app.take().into_iter().filter(|told| !matches!(told, Told::Begin(_))).collect();
+                assert_eq!(told.len(), before + 1);
+                assert!(told.ends_with(&[Told::Text(text.to_owned())]), "{role:?}, {length} behind {before}");
+                assert_eq!(link.held(), 0);
+            }
+        }
+    }
+    let mut link = open(Role::Server);
+    let frame = link.frame(true, OpCode::Binary, vec![7; 262_144]);
+    link.harness.feed(&frame);
+    assert_eq!(link.app.take().len(), 2, "it begins and is there");
+    assert_eq!(link.harness.core().spare_bytes(), 0, "no buffer of its own has been used for it");
+    let mut invalid = long.into_bytes();
+    invalid.truncate(262_144);
+    invalid[262_143] = 0xff;
+    let frame = link.frame(true, OpCode::Text, &invalid);
+    link.harness.feed(&frame);
+    assert!(!link.app.take().iter().any(|told| matches!(told, Told::Text(_))), "and checked all the same");
+}
+
 /// Fragments land behind one another, with control frames in between.
 #[test]
 fn fragments_land_in_one_buffer() {

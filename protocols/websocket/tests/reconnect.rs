@@ -2,114 +2,26 @@
 #![allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 
 mod common;
+#[path = "reconnect/world.rs"]
+mod world;
 
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::server::{Asking, URL, client_frames, plain, plain_text, switching};
-use common::{Log, Logged, text_frame};
-use switchboard::testkit::{self, MemoryDriver, Network, Peer};
-use switchboard::{Backoff, EventLoop, Jitter, Limits, Reconnecting, Retry, protocol_fn};
+use common::server::{Asking, client_frames, plain, plain_text, switching};
+use common::text_frame;
+use switchboard::testkit::Peer;
+use switchboard::{Limits, Retry, protocol_fn};
 use switchboard_websocket::frame::OpCode;
 use switchboard_websocket::proxy::Tunnel;
 use switchboard_websocket::reconnect::{Attempt, Ended};
-use switchboard_websocket::{CloseCode, Connect, Post, Reconnect, Settings, WebSocket};
+use switchboard_websocket::{CloseCode, Post, Settings, WebSocket};
+use world::{Make, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than any wait here.
 const LONG: Duration = Duration::from_secs(100);
-
-/// One client on a loop of its own, whose servers are scripted.
-struct World {
-    event_loop: EventLoop<MemoryDriver>,
-    network: Network,
-    log: Log,
-    client: Reconnecting,
-    over: Rc<Cell<bool>>,
-}
-
-type Make = fn(Reconnect<Asking>) -> Reconnect<Asking>;
-
-impl World {
-    /// A client whose waits are 1, 2, 4 and so on seconds, for certain.
-    fn new(make: Make) -> Self {
-        let (driver, network) = testkit::network();
-        let mut event_loop = EventLoop::with_driver(driver, Limits::default()).unwrap();
-        let (log, over) = (Log::default(), Rc::new(Cell::new(false)));
-        let (logged, said) = (Rc::clone(&log), Rc::clone(&over));
-        let handler = move |_| Asking(Logged { log: Rc::clone(&logged), echo: true });
-        let backoff = Backoff { first: SECOND, jitter: Jitter::None, ..Backoff::default() };
-        let reconnect = Reconnect::new(("10.0.0.1", 80), Connect::to(URL).unwrap(), handler);
-        let reconnect = make(reconnect.backoff(backoff)).when_over(move |_, _| said.set(true));
-        let client = reconnect.start(event_loop.core());
-        let mut world = Self { event_loop, network, log, client, over };
-        world.settle();
-        world
-    }
-
-    fn settle(&mut self) {
-        while self.network.has_events() || self.event_loop.next_deadline().is_some_and(|due| due <= self.network.now())
-        {
-            self.event_loop.turn(None).unwrap();
-        }
-    }
-
-    fn advance(&mut self, by: Duration) {
-        let until = self.network.now() + by;
-        while let Some(due) = self.event_loop.next_deadline().filter(|&due| due <= until) {
-            self.network.advance(due.saturating_since(self.network.now()));
-            self.settle();
-        }
-        self.network.advance(until.saturating_since(self.network.now()));
-        self.settle();
-    }
-
-    /// The next attempt to connect, within a long time.
-    fn next(&mut self) -> Option<Peer> {
-        let until = self.network.now() + LONG;
-        loop {
-            if let Some(peer) = self.network.next_outgoing() {
-                return Some(peer);
-            }
-            let due = self.event_loop.next_deadline().filter(|&due| due <= until)?;
-            self.advance(due.saturating_since(self.network.now()));
-        }
-    }
-
-    /// The next attempt's connection stands; what it asks for.
-    fn asked(&mut self) -> (Peer, String) {
-        let peer = self.next().expect("an attempt");
-        peer.establish();
-        self.settle();
-        let request = String::from_utf8(peer.take_received()).unwrap();
-        (peer, request)
-    }
-
-    /// The next attempt's WebSocket stands.
-    fn opened(&mut self) -> Peer {
-        let (peer, request) = self.asked();
-        self.feed(&peer, switching(&request));
-        peer
-    }
-
-    fn feed(&mut self, peer: &Peer, bytes: impl AsRef<[u8]>) {
-        peer.send(bytes.as_ref());
-        self.settle();
-    }
-
-    /// The server goes; how long the client waits then until its next attempt, if it makes one.
-    fn wait(&mut self, peer: &Peer) -> Option<u64> {
-        peer.finish();
-        self.settle();
-        let ended = self.network.now();
-        let next = self.next();
-        assert_eq!(next.is_none(), self.over.get());
-        assert_eq!(self.client.connection(self.event_loop.core()).is_none(), self.over.get());
-        next.map(|_| self.network.now().saturating_since(ended).as_secs())
-    }
-}
 
 fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     plain(true, OpCode::Close, [&code.to_be_bytes()[..], reason.as_bytes()].concat())

@@ -14,12 +14,25 @@ mod system {
 
     #[inline]
     pub(in crate::driver::mio) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::net::recv(&*stream, buffer, RecvFlags::empty())?.0)
+        rustix::net::recv(&*stream, buffer, RecvFlags::empty()).map(|(_, count)| count).map_err(error)
     }
 
     #[inline]
     pub(in crate::driver::mio) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL)?)
+        rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL).map_err(error)
+    }
+
+    /// The FIN that follows leaves in the same segment: the way through the network, and its wake-up of the peer, once
+    /// rather than twice.
+    pub(in crate::driver::mio) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL | SendFlags::MORE).map_err(error)
+    }
+
+    /// Kept apart, or the error that it nearly never comes to would be made each time.
+    #[cold]
+    #[inline(never)]
+    fn error(error: rustix::io::Errno) -> io::Error {
+        error.into()
     }
 }
 
@@ -36,6 +49,10 @@ mod system {
     pub(in crate::driver::mio) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
     }
+
+    pub(in crate::driver::mio) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        send(stream, bytes)
+    }
 }
 
-pub(super) use system::{receive, send};
+pub(super) use system::{receive, send, send_last};

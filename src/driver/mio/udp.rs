@@ -15,13 +15,15 @@ use crate::{Ecn, Multicast, UdpOptions};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod batched;
 #[cfg(any(target_os = "linux", target_os = "android"))]
+mod calls;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod control;
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 #[allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 mod tests;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) use batched::Calls;
+pub(super) use calls::Calls;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use {
     crate::driver::{Batch, Outgoing},

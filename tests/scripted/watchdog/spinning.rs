@@ -51,21 +51,7 @@ fn who_is_offered_the_same_again_and_again_is_named_and_lives_on() {
 #[test]
 fn who_sets_timers_that_are_due_at_once_is_named() {
     let (mut world, stalls) = watched(Watchdog::new().spins(10));
-    world.listen(|| {
-        let mut calls = 0;
-        Spy::new("it", &Log::default())
-            .on_open(|cx| {
-                cx.set_timer(Duration::ZERO);
-                Ok(())
-            })
-            .on_timer(move |cx, _| {
-                calls += 1;
-                if calls < 25 {
-                    cx.set_timer(Duration::ZERO);
-                }
-                Ok(())
-            })
-    });
+    world.listen(|| hurried(25, u32::MAX));
     world.peer();
     assert_eq!(spins(&stalls), [10, 20]);
 }

@@ -100,3 +100,25 @@ fn what_can_not_be_compressed_hardly_grows() {
         assert!(payload.len() <= message.len() + more + 64, "{} at level {level}", payload.len());
     }
 }
+
+/// What follows a message that was compressed alone is what a compressor makes of it that has seen none, at every level
+/// and window, and whatever room its output had.
+#[test]
+fn alone_leaves_nothing_behind() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for level in 0..=9 {
+        for window in [9, 12, 15] {
+            let mut used = Deflater::new(bits(window), level);
+            for length in [1, 20, 1024, 600, 70_000, 33_000, 5, 200_000, 1024] {
+                let message = text(&mut random, length);
+                let (mut alone, mut fresh) = (Vec::new(), Vec::new());
+                used.deflate_alone(&message, &mut alone);
+                Deflater::new(bits(window), level).deflate_alone(&message, &mut fresh);
+                assert!(alone == fresh, "level {level}, window {window}, {length} bytes");
+                let mut plain = Vec::new();
+                naive_inflate(&[&alone[..], &TAIL].concat(), &mut plain);
+                assert!(plain == message, "level {level}, window {window}, {length} bytes");
+            }
+        }
+    }
+}

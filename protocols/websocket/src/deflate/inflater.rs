@@ -37,7 +37,8 @@ pub enum InflateError {
 /// After an error it is of no use any more, but for [`reset`](Self::reset).
 #[derive(Debug)]
 pub struct Inflater {
-    stream: Decompress,
+    /// In a box: what a connection has before it needs one stays small.
+    stream: Box<Decompress>,
     /// Something has come since the last block that is known to have ended.
     is_within: bool,
     /// What was given out last. zlib forgets its window at a block that says it is the last one (BFINAL), although
@@ -67,7 +68,7 @@ impl Inflater {
     /// One that has seen no message.
     #[must_use]
     pub fn new() -> Self {
-        Self { stream: Decompress::new(false), is_within: false, history: Vec::new() }
+        Self { stream: Box::new(Decompress::new(false)), is_within: false, history: Vec::new() }
     }
 
     /// Takes the next part of a message, and gives out what it inflates to, by pieces of at most [`PIECE`] bytes.

@@ -38,8 +38,8 @@ pub(crate) fn keep_buffer(mut buffer: Vec<u8>) {
 /// Appends the compressed form of a message to `out`, by a compressor that remembers nothing.
 pub(super) fn deflate(window_bits: WindowBits, level: u8, message: &[u8], out: &mut Vec<u8>) {
     let mut deflater = deflater(window_bits, level);
-    deflater.deflate(message, out);
-    keep_deflater(window_bits, level, deflater);
+    deflater.deflate_alone(message, out);
+    keep_fresh(window_bits, level, deflater);
 }
 
 /// A compressor that remembers nothing. It is to be given [back](keep_deflater).
@@ -51,11 +51,17 @@ pub(super) fn deflater(window_bits: WindowBits, level: u8) -> Deflater {
     idle.unwrap_or_else(|| Deflater::new(window_bits, level))
 }
 
+/// Keeps one, whatever it remembers.
 pub(super) fn keep_deflater(window_bits: WindowBits, level: u8, mut deflater: Deflater) {
+    deflater.reset();
+    keep_fresh(window_bits, level, deflater);
+}
+
+/// Keeps one that remembers nothing.
+fn keep_fresh(window_bits: WindowBits, level: u8, deflater: Deflater) {
     // A thread that ends has dropped its pool before the connections that it still holds.
     let _ = POOL.try_with(|pool| {
         let deflaters = &mut pool.borrow_mut().deflaters;
-        deflater.reset();
         if deflaters.len() == KEPT {
             deflaters.remove(0);
         }

@@ -24,15 +24,16 @@ impl<'a> Answer<'a> {
     /// [`AnswerError`] if it is not HTTP/1, or has more header fields than allowed.
     pub fn parse(head: &'a [u8], max_headers: usize) -> Result<Self, AnswerError> {
         // The parser takes an LF alone for a line's end, which the scanner does not.
-        if Scanner::default().scan(head, usize::MAX)? != Some(head.len()) {
+        let mut scanner = Scanner::default();
+        if scanner.scan(head, usize::MAX)? != Some(head.len()) {
             return Err(AnswerError::Malformed("an empty line within the head"));
         }
-        Self::parse_scanned(head, max_headers)
+        Self::parse_scanned(head, &scanner, max_headers)
     }
 
     /// The same of a head that the scanner has found.
-    fn parse_scanned(head: &'a [u8], max_headers: usize) -> Result<Self, AnswerError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; max_headers.min(head.len())];
+    fn parse_scanned(head: &'a [u8], scanner: &Scanner, max_headers: usize) -> Result<Self, AnswerError> {
+        let mut headers = vec![httparse::EMPTY_HEADER; max_headers.min(scanner.fields())];
         let mut parsed = httparse::Response::new(&mut headers);
         match parsed.parse(head) {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
@@ -261,7 +262,7 @@ impl AnswerReader {
                 Err(HandshakeError::TooLarge { .. }) => return Err(AnswerError::TooLarge { limit: max_bytes }),
                 Err(error) => return Err(error.into()),
             };
-            let answer = Answer::parse_scanned(input.take(end), max_headers)?;
+            let answer = Answer::parse_scanned(input.take(end), &self.scanner, max_headers)?;
             if !answer.is_interim() {
                 return Ok(Some(answer));
             }

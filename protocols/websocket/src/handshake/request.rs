@@ -24,12 +24,17 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`HandshakeError`], with the status to answer: see there.
     pub fn parse(head: &'a [u8], max_headers: usize) -> Result<Self, HandshakeError> {
-        // The parser lets a lone LF end a line: the scanner, which has seen this head before if it came by a connection,
-        // does not.
-        if Scanner::default().scan(head, usize::MAX)? != Some(head.len()) {
+        // The parser lets a lone LF end a line, which the scanner does not.
+        let mut scanner = Scanner::default();
+        if scanner.scan(head, usize::MAX)? != Some(head.len()) {
             return Err(HandshakeError::Malformed("an empty line within the head, or none at its end"));
         }
-        let mut headers = vec![httparse::EMPTY_HEADER; max_headers.min(head.len())];
+        Self::parse_scanned(head, &scanner, max_headers)
+    }
+
+    /// The same of a head that the scanner has found.
+    pub(crate) fn parse_scanned(head: &'a [u8], scanner: &Scanner, max_headers: usize) -> Result<Self, HandshakeError> {
+        let mut headers = vec![httparse::EMPTY_HEADER; max_headers.min(scanner.fields())];
         let mut parsed = httparse::Request::new(&mut headers);
         match parsed.parse(head) {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}

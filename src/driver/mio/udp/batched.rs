@@ -1,23 +1,23 @@
 //! Many datagrams in one call: recvmmsg(2), sendmmsg(2), and what rides on them (udp(7): `UDP_SEGMENT`, `UDP_GRO`).
 
-use std::array;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::slice;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 
 use super::MioSocket;
+use super::calls::{Calls, Many, Name, Sending};
 use super::control::{Ancillary, note};
+use crate::driver::batch::NOBODY;
 use crate::driver::{Batch, Outgoing, Received, Transmit};
 
 /// How many datagrams a socket asks for at once: what it costs to ask for more than there are is some ten instructions
 /// each. So it asks for few until that was not enough, and never for one: that fewer came than were asked for is how it
 /// knows that none is left.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Width {
     #[default]
     Narrow = 2,
@@ -38,101 +38,49 @@ impl Width {
             same => same,
         }
     }
-}
 
-/// What the calls need of memory, shared by all sockets of a driver: 10 KiB for each family that is spoken.
-///
-/// Those for receiving are kept apart from those for sending, since a call to send leaves its caller's pointers in them,
-/// which a call to receive would write to. Each family has its own, since the system notes in them how long an address is.
-#[derive(Debug, Default)]
-pub(in super::super) struct Calls {
-    v4: Pair<SockaddrIn>,
-    v6: Pair<SockaddrIn6>,
-    /// Those for datagrams that say more than where they go.
-    ancillary: Vec<(Ancillary, MultiHeaders<SockaddrStorage>)>,
-    /// The system has not got the calls, or a filter forbids them (seccomp(2)).
-    no_receive: bool,
-    no_send: bool,
-}
-
-#[derive(Debug)]
-struct Pair<S> {
-    receive: Option<MultiHeaders<S>>,
-    send: Option<MultiHeaders<S>>,
-}
-
-impl<S> Default for Pair<S> {
-    fn default() -> Self {
-        Self { receive: None, send: None }
-    }
-}
-
-/// What a system's own addresses of one family are here.
-pub(super) trait Name: Copy + SockaddrLike {
-    fn of(address: &SocketAddr) -> Option<Self>;
-    fn address(self) -> SocketAddr;
-}
-
-impl Name for SockaddrIn {
+    /// This, if there is room for it, or the widest for which there is. `None` where that is for one at most.
     #[inline]
-    fn of(address: &SocketAddr) -> Option<Self> {
-        if let &SocketAddr::V4(address) = address { Some(address.into()) } else { None }
-    }
-
-    #[inline]
-    fn address(self) -> SocketAddr {
-        SocketAddr::V4(self.into())
+    fn within(self, room: usize) -> Option<Self> {
+        if self as usize <= room {
+            return Some(self);
+        }
+        [Self::Wide, Self::Medium, Self::Narrow].into_iter().find(|&width| width as usize <= room)
     }
 }
 
-impl Name for SockaddrIn6 {
-    #[inline]
-    fn of(address: &SocketAddr) -> Option<Self> {
-        if let &SocketAddr::V6(address) = address { Some(address.into()) } else { None }
-    }
-
-    #[inline]
-    fn address(self) -> SocketAddr {
-        SocketAddr::V6(self.into())
-    }
-}
-
-/// Receives into free slots of a batch. Says how many were asked for, and how many came.
+/// Receives into the next `N` slots of a batch, all of which are free. Says how many came.
 fn receive<S: Name, const N: usize, const CONTROL: bool>(
     socket: &impl AsRawFd,
     headers: &mut MultiHeaders<S>,
     batch: &mut Batch,
-) -> Result<(usize, usize), Errno> {
-    let asked = batch.room().min(N);
-    let (mut slots, mut arrivals) = batch.parts();
-    let mut pieces: [_; N] = array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
-    // A slice: `take` would cost ten instructions a slot.
-    let messages = recvmmsg(socket.as_raw_fd(), headers, &mut pieces[..asked], MsgFlags::empty(), None)?;
+) -> Result<usize, Errno> {
+    let Some((mut pieces, arrivals)) = batch.next_slots::<N>() else { return Ok(0) };
+    let messages = recvmmsg(socket.as_raw_fd(), headers, &mut pieces, MsgFlags::empty(), None)?;
     let before = arrivals.used();
-    for message in messages {
-        let source = message.address.map_or(NOBODY, Name::address);
-        let received = Received { len: message.bytes, source, local: None, ecn: None };
-        if CONTROL {
-            note(&message, received, &mut arrivals);
-        } else {
-            arrivals.push(received);
+    if CONTROL {
+        for message in messages {
+            let source = message.address.map_or(NOBODY, Name::address);
+            note(&message, Received { len: message.bytes, source, local: None, ecn: None }, arrivals);
         }
+    } else {
+        // A datagram has an address always; to say so in this way costs three instructions less.
+        arrivals.extend(messages.map_while(|message| Some((message.bytes, message.address?.address()))));
     }
-    Ok((asked, arrivals.finish() - before))
+    Ok(arrivals.used() - before)
 }
-
-/// A datagram has an address always.
-pub(super) const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl MioSocket {
     /// Receives until the batch is full or nothing is left.
     pub(super) fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
         while batch.room() > 0 {
-            let (asked, got) = match self.receive_some(batch) {
+            let width = self.width.within(batch.room());
+            let got = match width.and_then(|width| self.receive_some(width, batch)) {
                 Some(result) => result?,
                 None => return self.receive_singly(batch),
             };
-            if asked == self.width as usize || got < asked {
+            let asked = width.map_or(0, |width| width as usize);
+            if width == Some(self.width) || got < asked {
                 self.width = self.width.next(got);
             }
             if got < asked {
@@ -144,15 +92,15 @@ impl MioSocket {
     }
 
     /// `None` if the system has not got the call, or a filter forbids it (seccomp(2)).
-    fn receive_some(&mut self, batch: &mut Batch) -> Option<Result<(usize, usize), Errno>> {
+    fn receive_some(&mut self, width: Width, batch: &mut Batch) -> Option<Result<usize, Errno>> {
         let calls = &mut *self.calls.borrow_mut();
         if calls.no_receive {
             return None;
         }
         let result = match (&mut self.control, self.is_v6) {
-            (None, false) => by_width::<_, false>(&self.socket, calls.v4.receive(), self.width, batch),
-            (None, true) => by_width::<_, false>(&self.socket, calls.v6.receive(), self.width, batch),
-            (Some(control), _) => control.receive(&self.socket, self.width, batch),
+            (None, false) => by_width::<_, false>(&self.socket, calls.v4.receive(), width, batch),
+            (None, true) => by_width::<_, false>(&self.socket, calls.v6.receive(), width, batch),
+            (Some(control), _) => control.receive(&self.socket, &mut calls.told, width, batch),
         };
         if let Err(Errno::ENOSYS | Errno::EPERM) = result {
             calls.no_receive = true;
@@ -170,7 +118,7 @@ impl MioSocket {
 
     /// Sends as many of the first as can go in one call.
     pub(super) fn send(&mut self, datagrams: &Outgoing<'_>) -> io::Result<usize> {
-        let Some(first) = datagrams.clone().next() else { return Ok(0) };
+        let Some(first) = datagrams.first() else { return Ok(0) };
         let mut largest = self.largest_segment;
         if largest > 0 {
             match self.send_segments(datagrams, first)? {
@@ -191,8 +139,8 @@ impl MioSocket {
         }
         let is_connected = self.peer.is_some();
         let mut calls = self.calls.borrow_mut();
-        let result = match (calls.no_send, is_plain, self.is_v6) {
-            (true, ..) => Err(Errno::ENOSYS),
+        let result = match (calls.sending.is_worth_trying(), is_plain, self.is_v6) {
+            (false, ..) => Ok(0),
             (_, false, _) => {
                 let ancillary = Ancillary::of(&first, self.is_v6, None);
                 send_alike(&self.socket, calls.ancillary(ancillary), ancillary, datagrams, is_connected, self.class)
@@ -203,12 +151,13 @@ impl MioSocket {
         drop(calls);
         match result {
             // The call may be missing or forbidden (seccomp(2)), or it is this datagram that a firewall forbids.
-            Err(Errno::ENOSYS | Errno::EPERM) => {
+            Err(error @ (Errno::ENOSYS | Errno::EPERM)) => {
                 self.send_one(&first)?;
-                self.calls.borrow_mut().no_send = true;
+                let again = if error == Errno::EPERM { Many::NotNow(Many::PAUSE) } else { Many::Never };
+                self.calls.borrow_mut().sending = again;
                 Ok(1)
             }
-            // A mix of families.
+            // A mix of families, or they go singly.
             Ok(0) => self.send_one(&first).map(|()| 1),
             result => Ok(result?),
         }
@@ -223,9 +172,10 @@ impl MioSocket {
         const LARGEST: usize = 65_535 - 8 - 40;
         let (len, same) = (first.payload.len(), self.largest_segment);
         let Ok(segment) = u16::try_from(len) else { return Ok(Err(same)) };
-        if len == 0 || segment > same || self.calls.borrow().no_send {
+        if len == 0 || segment > same || !matches!(self.calls.borrow().sending, Many::Yes) {
             return Ok(Err(same));
         }
+        let mut pieces = [IoSlice::new(&[]); MOST];
         let (mut count, mut total) = (0, 0);
         for next in datagrams.clone().take(MOST) {
             let is_alike = (next.target, next.source, next.ecn) == (first.target, first.source, first.ecn);
@@ -233,6 +183,7 @@ impl MioSocket {
             {
                 break;
             }
+            pieces[count] = IoSlice::new(next.payload);
             count += 1;
             total += next.payload.len();
             if next.payload.len() < len {
@@ -243,11 +194,14 @@ impl MioSocket {
             return Ok(Err(same));
         }
         let ancillary = Ancillary::of(&first, self.is_v6, Some(segment));
-        let whole = [[IoSlice::new(&datagrams.parts().1[..total])]];
+        let whole = match datagrams.parts() {
+            (returned, _, payloads) if returned.is_empty() => &[IoSlice::new(&payloads[..total])],
+            _ => &pieces[..count],
+        };
         let name = self.peer.is_none().then(|| SockaddrStorage::from(first.target));
         let mut calls = self.calls.borrow_mut();
         let headers = calls.ancillary(ancillary);
-        match ancillary.send(&self.socket, headers, &whole, &[name], self.class) {
+        match ancillary.send(&self.socket, headers, &[whole], &[name], self.class) {
             Ok(_) => Ok(Ok(count)),
             // Of a refusal no other call is told.
             Err(error @ (Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED)) => Err(error.into()),
@@ -260,38 +214,12 @@ impl MioSocket {
     }
 }
 
-impl Calls {
-    /// Those of a system that has none.
-    #[cfg(test)]
-    pub(super) fn missing() -> Self {
-        Self { no_receive: true, no_send: true, ..Self::default() }
-    }
-
-    fn ancillary(&mut self, which: Ancillary) -> &mut MultiHeaders<SockaddrStorage> {
-        let at = self.ancillary.iter().position(|(known, _)| known.takes_as_much_as(&which)).unwrap_or_else(|| {
-            self.ancillary.push((which, MultiHeaders::preallocate(ALIKE, Some(which.room()))));
-            self.ancillary.len() - 1
-        });
-        &mut self.ancillary[at].1
-    }
-}
-
-impl<S: Name> Pair<S> {
-    fn receive(&mut self) -> &mut MultiHeaders<S> {
-        self.receive.get_or_insert_with(|| MultiHeaders::preallocate(Batch::SLOTS, None))
-    }
-
-    fn send(&mut self) -> &mut MultiHeaders<S> {
-        self.send.get_or_insert_with(|| MultiHeaders::preallocate(Batch::SLOTS, None))
-    }
-}
-
 pub(super) fn by_width<S: Name, const CONTROL: bool>(
     socket: &impl AsRawFd,
     headers: &mut MultiHeaders<S>,
     width: Width,
     batch: &mut Batch,
-) -> Result<(usize, usize), Errno> {
+) -> Result<usize, Errno> {
     match width {
         Width::Narrow => receive::<S, { Width::Narrow as usize }, CONTROL>(socket, headers, batch),
         Width::Medium => receive::<S, { Width::Medium as usize }, CONTROL>(socket, headers, batch),
@@ -302,42 +230,55 @@ pub(super) fn by_width<S: Name, const CONTROL: bool>(
 
 fn send_by_len<S: Name>(
     socket: &impl AsRawFd,
-    headers: &mut MultiHeaders<S>,
+    sending: &mut Sending<S>,
     datagrams: &Outgoing<'_>,
     is_connected: bool,
 ) -> Result<usize, Errno> {
     match datagrams.len() {
-        0..=8 => send_plain::<S, 8>(socket, headers, datagrams, is_connected),
-        9..=24 => send_plain::<S, 24>(socket, headers, datagrams, is_connected),
-        _ => send_plain::<S, { Batch::SLOTS }>(socket, headers, datagrams, is_connected),
+        0..=8 => send_plain::<S, 8>(socket, sending, datagrams, is_connected),
+        9..=24 => send_plain::<S, 24>(socket, sending, datagrams, is_connected),
+        _ => send_plain::<S, { Batch::SLOTS }>(socket, sending, datagrams, is_connected),
     }
 }
 
 /// Sends those of the first that say only where they go, in the socket's own family.
 fn send_plain<S: Name, const N: usize>(
     socket: &impl AsRawFd,
-    headers: &mut MultiHeaders<S>,
+    Sending { headers, names }: &mut Sending<S>,
     datagrams: &Outgoing<'_>,
     is_connected: bool,
 ) -> Result<usize, Errno> {
     let mut pieces = [[IoSlice::new(&[])]; N];
-    let mut names = [None; N];
+    let Some(names) = names.first_chunk_mut::<N>() else { return Ok(0) };
+    let name_of = |target: &SocketAddr| if is_connected { Some(None) } else { S::of(target).map(Some) };
+    let (returned, envelopes, mut payloads) = datagrams.parts();
+    let mut returned = returned.clone();
     let mut count = 0;
-    let (envelopes, mut payloads) = datagrams.parts();
-    for ((piece, name), envelope) in pieces.iter_mut().zip(&mut names).zip(envelopes) {
-        if envelope.source.is_some() || envelope.ecn.is_some() {
-            break;
+    let mut is_alike = true;
+    while is_alike
+        && count < N
+        && let Some(run) = returned.next_run()
+    {
+        for (((source, payload), piece), name) in run.zip(&mut pieces[count..]).zip(&mut names[count..]) {
+            let Some(own) = name_of(&source) else {
+                is_alike = false;
+                break;
+            };
+            (*piece, *name) = ([IoSlice::new(payload)], own);
+            count += 1;
         }
-        if !is_connected {
-            *name = S::of(&envelope.target);
-            if name.is_none() {
+    }
+    if is_alike && returned.is_empty() {
+        for ((envelope, piece), name) in envelopes.iter().zip(&mut pieces[count..]).zip(&mut names[count..]) {
+            if envelope.source.is_some() || envelope.ecn.is_some() {
                 break;
             }
+            let Some(own) = name_of(&envelope.target) else { break };
+            let (payload, rest) = payloads.split_at(envelope.len);
+            (*piece, *name) = ([IoSlice::new(payload)], own);
+            payloads = rest;
+            count += 1;
         }
-        let (payload, rest) = payloads.split_at(envelope.len);
-        *piece = [IoSlice::new(payload)];
-        payloads = rest;
-        count += 1;
     }
     if count == 0 {
         return Ok(0);
@@ -346,9 +287,6 @@ fn send_plain<S: Name, const N: usize>(
     let sent = sendmmsg(socket.as_raw_fd(), headers, &pieces[..count], &names[..count], none, MsgFlags::empty())?;
     Ok(sent.count())
 }
-
-/// How many go together that say more than where they go.
-const ALIKE: usize = Width::Medium as usize;
 
 /// Sends those of the first that say the same as the very first.
 fn send_alike(
@@ -359,16 +297,17 @@ fn send_alike(
     is_connected: bool,
     class: u8,
 ) -> Result<usize, Errno> {
-    let mut pieces = [[IoSlice::new(&[])]; ALIKE];
-    let mut names = [None; ALIKE];
+    let mut pieces = [IoSlice::new(&[]); Calls::ALIKE];
+    let mut names = [None; Calls::ALIKE];
     let mut count = 0;
     for ((piece, name), next) in pieces.iter_mut().zip(&mut names).zip(datagrams.clone()) {
         if !ancillary.is_of(&next) {
             break;
         }
         *name = (!is_connected).then(|| SockaddrStorage::from(next.target));
-        *piece = [IoSlice::new(next.payload)];
+        *piece = IoSlice::new(next.payload);
         count += 1;
     }
+    let pieces = pieces.each_ref().map(slice::from_ref);
     ancillary.send(socket, headers, &pieces[..count], &names[..count], class)
 }

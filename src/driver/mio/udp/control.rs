@@ -1,6 +1,6 @@
 //! What is said of a datagram beside its payload and its ends: ip(7), ipv6(7), udp(7); RFC 3542 §6, RFC 3168 §5.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
@@ -13,8 +13,8 @@ use nix::sys::socket::{
 };
 use socket2::Socket as Socket2;
 
-use super::batched::{NOBODY, Width, by_width};
-use crate::driver::batch::Arrivals;
+use super::batched::{Width, by_width};
+use crate::driver::batch::{Arrivals, NOBODY};
 use crate::driver::{Batch, Received, Transmit};
 use crate::{Ecn, UdpOptions};
 
@@ -23,16 +23,25 @@ use crate::{Ecn, UdpOptions};
 pub(super) struct Control {
     /// For what is said of one datagram.
     room: Vec<u8>,
-    headers: Headers,
+    asked: Asked,
     /// Whether that takes as much of each: the system notes in the headers how much it was, and would have no more room
     /// the next time. Where it differs they are made anew.
     is_even: bool,
 }
 
+/// What it is, as far as that makes out how much room it takes: sockets for which it is the same have headers in common
+/// (14 KiB).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    is_v6: bool,
+    local_addresses: bool,
+    ecn: bool,
+}
+
 #[derive(Debug)]
-enum Headers {
-    V4(Option<MultiHeaders<SockaddrIn>>),
-    V6(Option<MultiHeaders<SockaddrIn6>>),
+pub(super) enum Headers {
+    V4(MultiHeaders<SockaddrIn>),
+    V6(MultiHeaders<SockaddrIn6>),
 }
 
 impl Control {
@@ -57,50 +66,56 @@ impl Control {
             return Ok(None);
         }
         let room = nix::cmsg_space!(in_pktinfo, in6_pktinfo, u8, i32, i32);
-        let headers = if is_v6 { Headers::V6(None) } else { Headers::V4(None) };
+        let asked = Asked { is_v6, local_addresses: options.local_addresses, ecn: options.receive_ecn };
         let is_even = !segments && (!is_v6 || options.only_v6);
-        Ok(Some(Box::new(Self { room, headers, is_even })))
+        Ok(Some(Box::new(Self { room, asked, is_even })))
     }
 
     pub(super) fn receive(
-        &mut self,
+        &self,
         socket: &impl AsRawFd,
+        told: &mut Vec<(Asked, Headers)>,
         width: Width,
         batch: &mut Batch,
-    ) -> Result<(usize, usize), Errno> {
-        let room = || Some(self.room.clone());
-        let make = if self.is_even { Batch::SLOTS } else { width as usize };
-        let result = match &mut self.headers {
-            Headers::V4(headers) => {
-                let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(make, room()));
-                by_width::<_, true>(socket, headers, width, batch)
-            }
-            Headers::V6(headers) => {
-                let headers = headers.get_or_insert_with(|| MultiHeaders::preallocate(make, room()));
-                by_width::<_, true>(socket, headers, width, batch)
-            }
-        };
+    ) -> Result<usize, Errno> {
         if !self.is_even {
-            match &mut self.headers {
-                Headers::V4(headers) => *headers = None,
-                Headers::V6(headers) => *headers = None,
-            }
+            return self.headers(width as usize).receive(socket, width, batch);
         }
-        result
+        let known = told.iter().position(|(asked, _)| *asked == self.asked).unwrap_or_else(|| {
+            told.push((self.asked, self.headers(Batch::SLOTS)));
+            told.len() - 1
+        });
+        told[known].1.receive(socket, width, batch)
+    }
+
+    fn headers(&self, count: usize) -> Headers {
+        let room = Some(self.room.clone());
+        if self.asked.is_v6 {
+            Headers::V6(MultiHeaders::preallocate(count, room))
+        } else {
+            Headers::V4(MultiHeaders::preallocate(count, room))
+        }
     }
 
     /// As [`receive`](Self::receive), a call for each.
     pub(super) fn receive_singly(&mut self, socket: &impl AsRawFd, batch: &mut Batch) -> io::Result<()> {
         while batch.room() > 0 {
-            let (mut slots, mut arrivals) = batch.parts();
-            let mut piece = [IoSliceMut::new(slots.next().unwrap_or_default())];
+            let Some(([mut piece], arrivals)) = batch.next_slots() else { break };
             let control = Some(&mut self.room[..]);
             let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut piece, control, MsgFlags::empty())?;
             let source = message.address.as_ref().and_then(address).unwrap_or(NOBODY);
-            note(&message, Received { len: message.bytes, source, local: None, ecn: None }, &mut arrivals);
-            arrivals.finish();
+            note(&message, Received { len: message.bytes, source, local: None, ecn: None }, arrivals);
         }
         Ok(())
+    }
+}
+
+impl Headers {
+    fn receive(&mut self, socket: &impl AsRawFd, width: Width, batch: &mut Batch) -> Result<usize, Errno> {
+        match self {
+            Self::V4(headers) => by_width::<_, true>(socket, headers, width, batch),
+            Self::V6(headers) => by_width::<_, true>(socket, headers, width, batch),
+        }
     }
 }
 
@@ -110,7 +125,7 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Notes what was received, and what the system says of it.
-pub(super) fn note<S: SockaddrLike>(message: &RecvMsg<'_, '_, S>, mut received: Received, arrivals: &mut Arrivals<'_>) {
+pub(super) fn note<S: SockaddrLike>(message: &RecvMsg<'_, '_, S>, mut received: Received, arrivals: &mut Arrivals) {
     let mut segment = None;
     for said in message.cmsgs().into_iter().flatten() {
         match said {
@@ -205,7 +220,7 @@ impl Ancillary {
         self,
         socket: &impl AsRawFd,
         headers: &mut MultiHeaders<SockaddrStorage>,
-        pieces: &[[IoSlice<'_>; 1]],
+        pieces: &[&[IoSlice<'_>]],
         names: &[Option<SockaddrStorage>],
         class: u8,
     ) -> Result<usize, Errno> {

@@ -249,3 +249,45 @@ fn a_peer_that_cannot_be_sent_to_costs_the_others_nothing() {
     assert_eq!(line.to.recv_batch(&mut batch).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!((batch.len(), batch.room()), (10, Batch::SLOTS - 1), "one slot for all of them");
 }
+
+#[test]
+fn what_was_forbidden_once_is_tried_again() {
+    let mut line = line("127.0.0.1", "127.0.0.1", &UdpOptions::default(), false);
+    *line.from.calls.borrow_mut() = Calls::forbidden();
+    let mut out = Datagrams::default();
+    (0..10_u8).for_each(|n| out.push(line.address, SendOptions::default(), &[n]));
+    let mut singly = 0;
+    while line.from.send_batch(out.iter()).unwrap() == 1 {
+        singly += 1;
+        assert!(singly <= 10_000, "the call for many works, but was given up");
+        if singly % 10 == 0 {
+            receive(&mut line.to, 10);
+        }
+    }
+    assert_eq!(singly, 1024);
+    assert_eq!(line.from.send_batch(out.iter()).unwrap(), 10, "and from then on");
+}
+
+#[test]
+fn sockets_that_ask_for_the_same_share_what_that_takes() {
+    let (receive_ecn, local_addresses) = (true, true);
+    let all = UdpOptions { receive_ecn, local_addresses, ..UdpOptions::default() };
+    let marks = UdpOptions { receive_ecn, ..UdpOptions::default() };
+    let calls = calls(false);
+    let address: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let bind = |options| MioSocket::bind(address, options, &calls).unwrap();
+    let mut sockets = [bind(&all), bind(&marks), bind(&all), bind(&marks)];
+    for round in 0..3_u8 {
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            let mut out = Datagrams::default();
+            let to = socket.local_addr().unwrap();
+            (0..5).for_each(|n| out.push(to, SendOptions { ecn: Some(Ecn::Ect0), source: None }, &[n, round]));
+            send_all(socket, &out);
+            for (n, (received, payload)) in (0..).zip(receive(socket, 5)) {
+                assert_eq!(payload, [n, round]);
+                assert_eq!((received.ecn, received.local), (Some(Ecn::Ect0), (index % 2 == 0).then_some(to.ip())));
+            }
+        }
+    }
+    assert_eq!(calls.borrow().told_kinds(), 2);
+}
