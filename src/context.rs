@@ -4,17 +4,13 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::core::SwitchTo;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
 use crate::outbox::Outbox;
-use crate::{ConnectionId, Core, EndpointId, Input, LimitExceeded, Protocol, Slow, Time, TimerId};
+use crate::{ConnectionId, Core, EndpointId, LimitExceeded, Protocol, Slow, Time, TimerId};
 
 mod sending;
-
-use sending::LARGE;
 
 /// A callback's way to its connection and, by deref, to the loop's [`Core`].
 ///
@@ -51,99 +47,6 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.link.id)
-    }
-
-    /// Sends bytes to the peer. They are copied, but for large pieces: one of 64 KiB or more, or one of 8 KiB or more
-    /// that is the first of its callback or answers all of its input, is offered to the system at once, behind what was
-    /// sent before, and only what the system does not take is copied. Use [`send_shared`](Self::send_shared) for a
-    /// large payload that many peers get.
-    ///
-    /// After `finish`, `close` or `abort` nothing is sent; the bytes count as
-    /// [`bytes_unsent`](crate::Counters::bytes_unsent).
-    ///
-    /// On a session each call is one datagram, an empty one included.
-    #[inline]
-    pub fn send(&mut self, bytes: &[u8]) {
-        if self.can_send() && bytes.len() < LARGE {
-            self.out.push(bytes);
-        } else {
-            self.send_otherwise(bytes);
-        }
-    }
-
-    /// Sends back all that is left of the input, from where it was read, if it can be done without a copy: if nothing else
-    /// waits to be sent, and it is at most half of [`Limits::high_water`](crate::Limits::high_water). False if not: then
-    /// nothing has happened, and [`send`](Self::send) does it.
-    ///
-    /// ```
-    /// use switchboard::{protocol_fn, testkit::Harness};
-    ///
-    /// let mut harness = Harness::new(protocol_fn(|cx, input| {
-    ///     if !cx.send_back(input) {
-    ///         cx.send(input.take_all());
-    ///     }
-    ///     Ok(())
-    /// }));
-    /// harness.feed(b"hello");
-    /// assert_eq!(harness.take_sent(), b"hello");
-    /// ```
-    #[inline]
-    #[must_use]
-    pub fn send_back(&mut self, input: &mut Input<'_>) -> bool {
-        // What can be returned belongs to a connection at rest: nothing waits further out, and it has not finished.
-        let can = input.is_returnable()
-            && self.requests == Requests::None
-            && self.out.is_empty()
-            && input.len() <= self.core.limits.high_water / 2;
-        if can {
-            self.returned += input.take_all().len();
-        }
-        can
-    }
-
-    /// Sends bytes to the peer without copying them (but into the datagram, on a session).
-    ///
-    /// After `finish`, `close` or `abort` nothing is sent, as with [`send`](Self::send).
-    pub fn send_shared(&mut self, bytes: Bytes) {
-        if self.can_send() {
-            self.link.flags.insert(Flag::ASKED);
-            self.out.push_shared(bytes);
-        } else {
-            self.send_otherwise(&bytes);
-        }
-    }
-
-    /// Lends the buffer in which output is corked, to be appended to in place.
-    ///
-    /// For writers that format; what is in it already must be left alone. `None` after `finish`,
-    /// `close` or `abort`. On a session, what is appended is a datagram when it [ends](Self::boundary).
-    pub fn send_buffer(&mut self) -> Option<&mut Vec<u8>> {
-        (self.can_send() || self.can_send_datagrams()).then(|| self.out.tail_mut())
-    }
-
-    /// On a session, ends the datagram that was written into the [`send_buffer`](Self::send_buffer); so do the next
-    /// `send`, and the end of the callback. Where nothing was written, and on a stream, it does nothing.
-    ///
-    /// ```
-    /// use std::io::Write;
-    /// use switchboard::{protocol_fn, testkit::SessionHarness};
-    ///
-    /// let mut harness = SessionHarness::new(protocol_fn(|cx, input| {
-    ///     for byte in input.take_all() {
-    ///         if let Some(buffer) = cx.send_buffer() {
-    ///             write!(buffer, "{byte}")?;
-    ///         }
-    ///         cx.boundary();
-    ///     }
-    ///     Ok(())
-    /// }));
-    /// harness.feed(b"\x07\x63");
-    /// assert_eq!(harness.take_sent(), [b"7".to_vec(), b"99".to_vec()]);
-    /// ```
-    pub fn boundary(&mut self) {
-        if self.is_datagram() {
-            self.out.end_datagram();
-        }
     }
 
     /// Whether this connection is a session over UDP: each input is one datagram, and each `send`. What is sent may be
@@ -367,16 +270,6 @@ impl<'a> Context<'a> {
     fn request(&mut self, request: Requests) {
         self.link.flags.insert(Flag::ASKED);
         self.requests = self.requests.max(request);
-    }
-
-    /// Whether bytes can be sent just so: on a stream that neither ends nor has finished.
-    #[inline]
-    fn can_send(&self) -> bool {
-        self.requests == Requests::None && !self.link.flags.intersects(Flag::FINISHING | Flag::DATAGRAM)
-    }
-
-    fn can_send_datagrams(&self) -> bool {
-        self.requests == Requests::None && self.link.flags.only(Flag::FINISHING | Flag::DATAGRAM) == Flag::DATAGRAM
     }
 
     /// Counts bytes of a datagram that no protocol took.

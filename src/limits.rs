@@ -37,7 +37,8 @@ pub struct Limits {
     /// `has_room` says no. So a peer that never reads its answers holds at most this, and what a protocol answers
     /// to one read of `read_budget` bytes (as much again as those for an echo; one message for a WebSocket).
     /// Two protocols that each *answer* input with more than this at once, each other's answers included, can
-    /// still wait for each other; what they send of themselves does not keep them from reading. Default 256 KiB.
+    /// still wait for each other; what they send of themselves, or say [unasked](crate::Context::unasked), does not keep
+    /// them from reading. Default 256 KiB.
     pub high_water: usize,
     /// At or below this much waiting output reading goes on, and `on_drain` is called if it is
     /// owed. Default 64 KiB.

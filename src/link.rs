@@ -97,6 +97,8 @@ impl Flag {
     pub(crate) const ENDED: Self = Self(1 << 26);
     /// Output waits, or unconsumed input, or an end.
     pub(crate) const WAITS: Self = Self(1 << 27);
+    /// What this visit's callbacks send answers nothing, though they were given input.
+    pub(crate) const UNASKED: Self = Self(1 << 28);
 
     /// What keeps a connection from being read without further ado.
     pub(crate) const NOT_AT_REST: Self = Self(

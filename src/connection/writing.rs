@@ -37,9 +37,9 @@ impl<S: Stream> Connection<S> {
         self.settle(core, shop, Outcome::GoOn, true)
     }
 
-    /// Writes a visit's output; what the system does not take waits in the connection's backlog. `answers`:
-    /// it was made of input.
-    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, answers: bool) -> Result<(), CloseReason> {
+    /// Writes a visit's output; what the system does not take waits in the connection's backlog. All but `own` bytes of it
+    /// were made of input.
+    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, own: usize) -> Result<(), CloseReason> {
         if shop.out.is_empty() || self.lose_answers(core, &mut shop.out) {
             return Ok(());
         }
@@ -64,8 +64,8 @@ impl<S: Stream> Connection<S> {
         if added > 0 {
             let waiting = self.waiting_mut();
             waiting.outbox.append(&mut shop.out);
-            if answers {
-                waiting.answers += added;
+            if added > own {
+                waiting.answers += added - own;
                 waiting.last_answer = waiting.outbox.len();
             }
             core.charge(0, added).map_err(CloseReason::Limit)?;

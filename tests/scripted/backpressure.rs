@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use switchboard::testkit::Harness;
-use switchboard::{CloseReason, Context, Limits};
+use switchboard::{CloseReason, Context, Limits, protocol_fn};
 use switchboard_echo::TcpEcho;
 
 use crate::spy::{Log, Spy};
@@ -247,4 +247,56 @@ fn reading_goes_on_when_the_answers_are_taken_whatever_else_waits() {
     assert_eq!(log.take(), [""; 0]);
     harness.set_window(1);
     assert_eq!(log.take(), ["it data held"]);
+}
+
+/// Takes a byte of each input, sends what `answer` does, and counts what it has taken.
+fn taker(answer: impl Fn(&mut Context<'_>, u8) + 'static) -> (Harness, Rc<Cell<usize>>) {
+    let taken = Rc::new(Cell::new(0));
+    let count = Rc::clone(&taken);
+    let protocol = protocol_fn(move |cx, input| {
+        while !input.is_empty() && !cx.is_reading_paused() {
+            let byte = input.take(1)[0];
+            count.set(count.get() + 1);
+            answer(cx, byte);
+        }
+        Ok(())
+    });
+    let mut harness = Harness::with_limits(protocol, small());
+    harness.set_window(0);
+    (harness, taken)
+}
+
+#[test]
+fn what_was_sent_before_input_is_offered_again_is_no_answer_to_it() {
+    let (mut harness, taken) = taker(|cx, byte| {
+        if byte == b'p' {
+            cx.pause_reading();
+        }
+    });
+    harness.feed(b"p1");
+    assert_eq!(taken.get(), 1);
+    harness.with(|cx| {
+        cx.resume_reading();
+        cx.send(&[0; 5000]);
+    });
+    assert_eq!(taken.get(), 2, "offered again");
+    harness.feed(b"2");
+    assert_eq!(taken.get(), 3, "nobody waits for the peer to take what it did not ask for");
+}
+
+#[test]
+fn what_is_said_unasked_holds_nobody_back() {
+    let (mut harness, taken) = taker(|cx, byte| {
+        if byte == b'g' {
+            cx.unasked();
+        }
+        cx.send(&[0; 2000]);
+    });
+    harness.feed(b"g");
+    harness.feed(b"a");
+    assert_eq!(taken.get(), 2, "a greeting is no answer");
+    harness.feed(b"b");
+    assert_eq!(taken.get(), 2, "but this was one, and is not taken");
+    harness.set_window(10_000);
+    assert_eq!(taken.get(), 3);
 }

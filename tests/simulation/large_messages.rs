@@ -101,10 +101,7 @@ fn text(bytes: &[u8]) -> Vec<u8> {
 
 impl Handler for Asker {
     fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
-        // Not here, nor in `on_message`: who answers with more than the other side takes is not read until it has, and
-        // both would wait for each other.
-        peer.set_timer(Duration::ZERO);
-        Ok(())
+        self.ask(peer)
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
@@ -122,17 +119,18 @@ impl Handler for Asker {
             let pause = MILLISECOND * u32::try_from(self.dice.below(200)).unwrap_or_default();
             self.resume = Some(peer.set_timer(pause));
         }
+        // Not here: who answers with more than the other side takes is not read until it has, and both would wait for each
+        // other.
         let lull = if self.dice.below(3) == 0 { 20 * HEARTBEAT } else { Duration::ZERO };
         peer.set_timer(lull);
         Ok(())
     }
 
     fn on_timer(&mut self, peer: &mut Peer<'_, '_>, timer: TimerId) -> Result<(), Failure> {
-        if self.resume.take_if(|resume| *resume == timer).is_none() {
-            return self.ask(peer);
+        if self.resume.take_if(|resume| *resume == timer).is_some() {
+            peer.resume_reading();
         }
-        peer.resume_reading(); // what follows in this visit answers what is read
-        Ok(())
+        self.ask(peer)
     }
 
     fn on_drain(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
@@ -253,4 +251,36 @@ fn messages_of_a_hundred_kilobytes_are_echoed_byte_for_byte() {
         beats += u32::from(beat);
     });
     assert!(beats > 0);
+}
+
+/// Says all that it has to say at once, when it is connected.
+struct Greeter(Rc<Cell<usize>>);
+
+impl Handler for Greeter {
+    fn on_open(&mut self, peer: &mut Peer<'_, '_>) -> Result<(), Failure> {
+        for _ in 0..2 {
+            peer.send(Message::Binary(&[7; 1 << 20]));
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, '_>, message: Message<'_>) -> Result<(), Failure> {
+        self.0.set(self.0.get() + message.as_bytes().len());
+        if self.0.get() == 2 << 20 { peer.close(CloseCode::NORMAL, "") } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_long_greeting_is_heard_and_answered() {
+    let mut sim: Simulation = Simulation::new(1);
+    let (server, client) = (sim.add_host("server"), sim.add_host("client"));
+    sim.set_conditions(choppy(300_000));
+    let address = sim.address(server, 80);
+    let echo = |_: &_| Some(WebSocket::server(Echo(Rc::default())));
+    sim.event_loop(server).listen(address, echo).unwrap();
+    let heard = Rc::new(Cell::new(0));
+    let connect = Connect::to(&format!("ws://{address}/")).unwrap();
+    sim.event_loop(client).connect(address, WebSocket::client(connect, Greeter(Rc::clone(&heard))));
+    assert!(sim.run_to_rest(Duration::from_secs(3600)));
+    assert_eq!(heard.get(), 2 << 20, "else each waits for the other to read");
 }

@@ -103,6 +103,7 @@ impl<H: Handler> WebSocket<H> {
         if self.state.is_open() {
             self.start_beat(cx);
         }
+        cx.unasked(); // the handshake did not ask for what the handler has to say
         if let Some(answer) = answer {
             let handled = self.handler.on_accepted(&mut Peer::new(cx, &mut self.state), answer);
             self.handled(cx, handled)?;
