@@ -356,7 +356,7 @@ fn accept_error(error: io::Error) -> AcceptError {
 }
 
 impl Stream for MioStream {
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         stream::receive(&mut self.0, buffer)
     }
@@ -365,7 +365,7 @@ impl Stream for MioStream {
         self.0.read_vectored(buffers)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         stream::send(&mut self.0, bytes)
     }

@@ -12,12 +12,12 @@ mod system {
 
     use super::{TcpStream, io};
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::driver::mio) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         rustix::net::recv(&*stream, buffer, RecvFlags::empty()).map(|(_, count)| count).map_err(error)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::driver::mio) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL).map_err(error)
     }
