@@ -3,6 +3,8 @@
 use std::mem;
 use std::ops::Deref;
 
+use crate::timer::LOOP_DEPTH;
+
 /// The bytes that have arrived on a connection and have not been consumed.
 ///
 /// It derefs to `[u8]`: look at all of it, then [`take`](Self::take) what is understood. What is
@@ -26,20 +28,23 @@ use std::ops::Deref;
 pub struct Input<'a> {
     rest: &'a mut [u8],
     wait_for: usize,
-    /// It ends where a read of the loop ended, and what is left of it can be sent back from there.
-    returnable: bool,
+    /// It ends where a read of the loop ended: at which depth what is left of it can be sent back from there.
+    returnable_at: u8,
 }
+
+/// No protocol has this depth: the loop's own timers do.
+const NOWHERE: u8 = LOOP_DEPTH;
 
 impl<'a> Input<'a> {
     /// Input over `bytes`: for tests, and for layers that offer an inner protocol bytes of their own.
     pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { rest: bytes, wait_for: 0, returnable: false }
+        Self { rest: bytes, wait_for: 0, returnable_at: NOWHERE }
     }
 
     /// Input over what the loop has just read, all of it, for a protocol with nothing between it and the loop.
     #[inline]
     pub(crate) fn returnable(bytes: &'a mut [u8]) -> Self {
-        Self { rest: bytes, wait_for: 0, returnable: true }
+        Self { rest: bytes, wait_for: 0, returnable_at: 0 }
     }
 
     /// Consumes the first `count` bytes and lends them, to be changed in place if need be.
@@ -78,15 +83,16 @@ impl<'a> Input<'a> {
         self.wait_for = total;
     }
 
+    /// Not at any other depth than where the loop offers it, whoever hands it on: a layer that seals may be between.
     #[inline]
-    pub(crate) fn is_returnable(&self) -> bool {
-        self.returnable
+    pub(crate) fn is_returnable_at(&self, depth: u8) -> bool {
+        self.returnable_at == depth
     }
 
     /// Something comes between the loop and the protocol that this is offered to.
     #[inline]
     pub(crate) fn set_apart(&mut self) {
-        self.returnable = false;
+        self.returnable_at = NOWHERE;
     }
 
     /// What [`wait_for`](Self::wait_for) was last told; 0 if nothing.

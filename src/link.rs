@@ -90,7 +90,8 @@ impl Flag {
     /// The system may take more output than one visit writes: the rest has its turn from the ready list.
     pub(crate) const WRITE_MORE: Self = Self(1 << 24);
 
-    /// What a protocol leaves of the input that it is offered now, and waits with, is read on behind.
+    /// What a protocol leaves of the input that it is offered now, and waits with, can be read on behind: it has not been told
+    /// so yet.
     pub(crate) const READS_ON: Self = Self(1 << 25);
 
     /// `on_close` was called.

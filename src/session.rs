@@ -240,6 +240,7 @@ impl Session {
         if let Some(watch) = &mut desk.core.watch {
             watch.begin(Some(self.link.id), protocol.name(), which);
         }
+        self.link.flags.remove(Flag::ASKED);
         // What is waiting, as far as the connections' mark goes: a queue that is shorter fills up sooner.
         let limits = &desk.core.limits;
         let sooner = (limits.high_water / 2).saturating_sub(limits.datagram_queue / 2);

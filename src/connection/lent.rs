@@ -15,20 +15,25 @@ const LONG: usize = 8 * 1024;
 impl Context<'_> {
     /// Whether it is best to wait for a message where its beginning lies: `total` bytes that begin with what is left of
     /// `input`, asked for by [`Input::wait_for`]. The loop then reads what is there of the rest right behind it, and offers
-    /// all of it at once. The bytes stay where they are and [as they are](Input::rest_mut).
+    /// what there is at once, be it all of it or nothing more. The bytes stay where they are and
+    /// [as they are](Input::rest_mut).
     ///
     /// That is so if more has arrived than this visit has read, if it is a large message, and if there is room for it: as
     /// much as [`Limits::read_budget`](crate::Limits::read_budget), and its header.
     #[must_use]
     #[cold]
-    pub fn reads_on(&self, input: &Input<'_>, total: usize) -> bool {
+    pub fn reads_on(&mut self, input: &Input<'_>, total: usize) -> bool {
         let start = self.offered.saturating_sub(input.len());
         let flags = Flag::READS_ON | Flag::READABLE;
-        self.depth == 0
+        let does = self.depth == 0
             && self.link.flags.only(flags | Flag::PAUSED | Flag::REOFFER) == flags
             && self.requests == Requests::None
             && self.core.switch.is_none()
-            && (LONG..=self.core.limits.read_budget + HEADERS - start).contains(&total)
+            && (LONG..=self.core.limits.read_budget + HEADERS - start).contains(&total);
+        if does {
+            self.link.flags.remove(Flag::READS_ON); // it has been told
+        }
+        does
     }
 }
 
@@ -41,33 +46,55 @@ impl<S: Stream> Connection<S> {
         self.link.flags.only(Flag::NOT_AT_REST | Flag::ASKED) == set
     }
 
-    /// One read behind what the protocol waits with, if that [is best](Context::reads_on): how many bytes came. If none did,
-    /// it is to be told so.
+    /// One read behind what the protocol waits with, if that [is best](Context::reads_on): how many bytes came. Who has been
+    /// told that it is read on is told, too, that none did.
     pub(super) fn read_on(
         &mut self,
         core: &mut Core,
         shop: &mut Workshop,
         count: usize,
         (left, awaited): (usize, usize),
-    ) -> Option<usize> {
+    ) -> Option<io::Result<usize>> {
         let fits = (LONG.max(left + 1)..=shop.read_buffer.len() - (count - left)).contains(&awaited);
         let wanted = self.may_read() && self.link.flags.only(Flag::READABLE | Flag::REOFFER) == Flag::READABLE;
         if left == 0 || !fits || !wanted || core.switch.is_some() {
             return None;
         }
-        let behind = &mut shop.read_buffer[count..];
+        // The rest of it, or as much as anybody's share of this turn.
+        let most = (awaited - left + HEADERS).max(shop.visit).min(shop.read_buffer.len() - count);
+        let behind = &mut shop.read_buffer[count..count + most];
         match self.stream.read(behind) {
-            Ok(0) => Some(0), // the next read says so, too
+            Ok(0) => Some(Ok(0)), // the next read says so, too
             Ok(more) => {
                 self.note_read(core, more, more < behind.len() && shop.short_means_drained);
-                Some(more)
+                Some(Ok(more))
             }
-            Err(error) => {
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    self.note_drained();
-                }
-                Some(0)
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.note_drained();
+                Some(Ok(0))
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Ok(0)), // the next turn reads again
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// That read failed. The system says so once; what has been answered can't be written for the same reason.
+    #[cold]
+    pub(super) fn read_on_failed(
+        &mut self,
+        core: &mut Core,
+        shop: &mut Workshop,
+        count: usize,
+        rest: (usize, usize),
+        error: io::Error,
+    ) -> Status {
+        if !shop.out.is_empty() {
+            shop.out.refused(error);
+            return self.end_delivery(core, shop, count, rest, Outcome::GoOn);
+        }
+        match self.end_delivery(core, shop, count, rest, Outcome::GoOn) {
+            Status::Alive => self.read_failed(core, error),
+            gone => gone,
         }
     }
 

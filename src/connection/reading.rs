@@ -73,13 +73,19 @@ impl<S: Stream> Connection<S> {
         self.count_read(core, count);
         self.link.flags.insert(Flag::READS_ON);
         let (mut rest, mut outcome) = self.offer_read(core, shop, 0..count);
+        let is_told = !self.link.flags.contains(Flag::READS_ON);
         self.link.flags.remove(Flag::READS_ON);
         if matches!(outcome, Outcome::GoOn)
             && let Some(more) = self.read_on(core, shop, count, rest)
         {
-            let start = count - rest.0;
-            count += more;
-            (rest, outcome) = self.offer_read(core, shop, start..count);
+            let more = match more {
+                Ok(more) => more,
+                Err(error) => return self.read_on_failed(core, shop, count, rest, error),
+            };
+            (count, rest.0) = (count + more, rest.0 + more);
+            if is_told || rest.0 >= rest.1 {
+                (rest, outcome) = self.offer_read(core, shop, count - rest.0..count);
+            }
         }
         self.end_delivery(core, shop, count, rest, outcome)
     }

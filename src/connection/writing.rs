@@ -39,13 +39,14 @@ impl<S: Stream> Connection<S> {
 
     /// Writes a visit's output; what the system does not take waits in the connection's backlog. All but `own` bytes of it
     /// were made of input.
-    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, own: usize) -> Result<(), CloseReason> {
+    pub(super) fn flush(&mut self, core: &mut Core, shop: &mut Workshop, mut own: usize) -> Result<(), CloseReason> {
         if shop.out.is_empty() || self.lose_answers(core, &mut shop.out) {
             return Ok(());
         }
         let full = self.link.flags.contains(Flag::WRITE_FULL) && shop.short_means_drained
             || self.link.flags.contains(Flag::WRITE_MORE);
         self.link.flags.remove(Flag::WRITE_FULL);
+        let before = shop.out.len();
         let result = match shop.out.failed.take() {
             Some(error) => Err(error),
             None if full || self.backlog_len() > 0 => Ok(()),
@@ -61,6 +62,7 @@ impl<S: Stream> Connection<S> {
             self.queue(core);
         }
         let added = shop.out.len();
+        own = own.saturating_sub(before - added); // it goes first
         if added > 0 {
             let waiting = self.waiting_mut();
             waiting.outbox.append(&mut shop.out);

@@ -52,10 +52,11 @@ impl Context<'_> {
     #[inline]
     #[must_use]
     pub fn send_back(&mut self, input: &mut Input<'_>) -> bool {
-        // What can be returned belongs to a connection at rest: nothing waits further out, and it has not finished.
-        let can = input.is_returnable()
-            && self.requests == Requests::None
-            && self.out.is_empty()
+        // What can be returned belongs to a connection at rest: nothing waits further out, and it has not finished. Where
+        // nothing was asked for, all that was sent is in the flat buffer.
+        let can = input.is_returnable_at(self.depth)
+            && !self.link.flags.contains(Flag::ASKED)
+            && self.out.as_fresh().is_empty()
             && input.len() <= self.core.limits.high_water / 2;
         if can {
             self.returned += input.take_all().len();
@@ -135,6 +136,7 @@ impl Context<'_> {
             let written = self.write_now(bytes);
             self.out.push(&bytes[written..]);
         } else if self.can_send_datagrams() {
+            self.link.flags.insert(Flag::ASKED); // an empty one shows nowhere else
             self.out.push_datagram(bytes);
         } else {
             self.count_unsent(bytes.len());

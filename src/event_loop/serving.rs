@@ -50,14 +50,14 @@ impl<D: Driver> EventLoop<D> {
             }
             return;
         }
-        self.serve_news(event.ready());
+        self.serve_news(event);
     }
 
     /// An event that says more, or is not for a connection at rest.
     #[cold]
     #[inline(never)]
-    fn serve_news(&mut self, event: Ready) {
-        let id = EndpointId::from_key(event.key);
+    fn serve_news(&mut self, event: impl Event) {
+        let (id, event) = (EndpointId::from_key(event.key()), event.ready());
         let Some(connection) = self.entries.connection_mut(id) else {
             return self.serve_other(id, event);
         };

@@ -300,3 +300,20 @@ fn what_is_said_unasked_holds_nobody_back() {
     harness.set_window(10_000);
     assert_eq!(taken.get(), 3);
 }
+
+#[test]
+fn what_was_said_unasked_and_is_written_is_not_taken_off_the_answers_behind_it() {
+    let (mut harness, taken) = taker(|cx, byte| match byte {
+        b'p' => cx.pause_reading(),
+        _ => cx.send(&[0; 1500]),
+    });
+    harness.feed(b"p1");
+    harness.set_window(900);
+    harness.with(|cx| {
+        cx.resume_reading();
+        cx.send(&[0; 900]);
+    });
+    assert_eq!((taken.get(), harness.with(|cx| cx.backlog())), (2, Some(1500)));
+    harness.feed(b"2");
+    assert_eq!(taken.get(), 2, "more than the high-water mark of answers waits");
+}

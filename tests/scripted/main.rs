@@ -32,6 +32,7 @@ mod posting;
 mod reading;
 mod reading_on;
 mod reconnecting;
+mod returning;
 mod sessions;
 mod spare;
 mod spy;

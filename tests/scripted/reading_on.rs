@@ -92,3 +92,40 @@ fn a_short_one_one_without_room_and_one_not_cut_are_not_read_on() {
     assert_eq!(turns(BUDGET + 1025, &[BUDGET + 1025]), expected, "more than there is room for");
     assert_eq!(turns(10_000, &[9_999, 1]), [["waits 9999"], ["whole 10000"]], "all that there was has been read");
 }
+
+/// Is to be called when so many bytes are there, and not before.
+struct Patient {
+    length: usize,
+    waits: bool,
+    log: Log,
+}
+
+impl Protocol for Patient {
+    fn on_data(&mut self, _: &mut Context<'_>, input: &mut Input<'_>) -> Result<(), Failure> {
+        self.log.note(input.len().to_string());
+        assert!(!self.waits || input.len() >= self.length, "called before what it waits for has arrived");
+        while input.len() >= self.length {
+            input.take(self.length);
+        }
+        self.waits = !input.is_empty();
+        input.wait_for(self.length);
+        Ok(())
+    }
+}
+
+#[test]
+fn who_only_waits_is_not_called_before_all_has_arrived() {
+    for (length, pieces) in [(20_000, [BUDGET, 1000, 2616]), (BUDGET + 1, [BUDGET, 1, 0]), (BUDGET + 2, [BUDGET, 1, 1])]
+    {
+        let log = Log::default();
+        let mut world = World::with_limits(Limits { read_budget: BUDGET, ..Limits::default() });
+        let of_loop = log.clone();
+        world.listen(move || Patient { length, waits: false, log: of_loop.clone() });
+        let peer = world.peer();
+        for piece in pieces {
+            peer.send(&vec![7; piece]);
+            world.settle();
+        }
+        assert_eq!(log.take(), [BUDGET.to_string(), length.to_string()], "{length}");
+    }
+}

@@ -128,7 +128,7 @@ impl<H: Handler> WebSocket<H> {
     }
 
     /// Whether a message of which nothing has been taken yet is to be waited for where it lies, or has arrived there.
-    fn stays(&self, cx: &Context<'_>, input: &Input<'_>) -> bool {
+    fn stays(&self, cx: &mut Context<'_>, input: &Input<'_>) -> bool {
         let Some(assembly) = self.state.assembly() else { return false };
         let Ok(left) = usize::try_from(assembly.left()) else { return false };
         if input.len() < left { cx.reads_on(input, left) } else { assembly.stays() }
