@@ -20,8 +20,6 @@ pub(crate) struct UdpEndpoint<K> {
     pub(crate) id: SocketId,
     pub(crate) link: Link,
     protocol: Option<Box<dyn DatagramProtocol>>,
-    /// The last visit found one datagram.
-    is_alone: bool,
     /// Why the socket ends when the queue is empty.
     then: Option<CloseReason>,
 }
@@ -57,7 +55,7 @@ impl<K: Socket> UdpEndpoint<K> {
     pub(crate) fn new(socket: K, id: SocketId, protocol: Box<dyn DatagramProtocol>, now: Time) -> Self {
         let link = Link::new(id.endpoint, id.counters, now);
         let outlet = Outlet::new(socket, id.counters);
-        Self { outlet, id, link, protocol: Some(protocol), is_alone: false, then: None }
+        Self { outlet, id, link, protocol: Some(protocol), then: None }
     }
 
     pub(crate) fn protocol(&mut self) -> Option<&mut dyn DatagramProtocol> {
@@ -187,18 +185,13 @@ impl<K: Socket> UdpEndpoint<K> {
         }
     }
 
-    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received. Where datagrams
-    /// come one at a time the first of a visit is received by itself: so it is answered before the system is asked whether
-    /// there are more, and that sooner by half a microsecond.
+    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received.
     fn read(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
-        let budget = core.limits.datagrams_per_turn;
-        let (mut left, mut found) = (budget, 0);
+        let mut left = core.limits.datagrams_per_turn;
         while left > 0 {
-            shop.batch.open(if self.is_alone && left == budget { 1 } else { left });
+            shop.batch.open(left);
             let received = self.outlet.socket.recv_batch(&mut shop.batch);
             left = left.saturating_sub(shop.batch.len().max(1));
-            found += shop.batch.len();
-            self.is_alone = found == 1;
             let counters = &mut core.counters[self.link.counters as usize];
             counters.datagrams_in += shop.batch.len() as u64;
             counters.bytes_in += shop.batch.bytes() as u64;
