@@ -89,12 +89,6 @@ impl<'a> Input<'a> {
         self.returnable_at == depth
     }
 
-    /// Something comes between the loop and the protocol that this is offered to.
-    #[inline]
-    pub(crate) fn set_apart(&mut self) {
-        self.returnable_at = NOWHERE;
-    }
-
     /// What [`wait_for`](Self::wait_for) was last told; 0 if nothing.
     #[inline]
     pub(crate) fn awaited(&self) -> usize {

@@ -95,7 +95,7 @@ fn callgrind(lab: &Lab, contender: &Contender, workload: Workload, connections: 
     let server = lab.start_under(contender, &["valgrind".into(), "--tool=callgrind".into(), option])?;
     run(&server, workload, connections, messages)?;
     server.settle()?;
-    server.stop(None)?;
+    server.stop()?;
     let text = fs::read_to_string(&file).context("valgrind has written nothing")?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind has no totals")?;
     Ok(total.parse()?)
@@ -113,11 +113,9 @@ fn strace(lab: &Lab, contender: &Contender, workload: Workload, messages: u64) -
     let file = directory.path().join("strace");
     let tool = ["strace".into(), "-f".into(), "-c".into(), "-o".into(), file.clone().into()];
     let server = lab.start_under(contender, &tool)?;
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid()))?;
-    let traced = children.split_whitespace().next().context("strace has no child")?.parse()?;
     run(&server, workload, CONNECTIONS, messages)?;
     server.settle()?;
-    server.stop(Some(traced))?;
+    server.stop()?;
     total_calls(&file)
 }
 

@@ -1,6 +1,7 @@
 //! Starts and stops the servers.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -203,6 +204,12 @@ impl Server {
         self.process.id()
     }
 
+    /// Where a tool was started in its place, the process that the tool has started.
+    pub(crate) fn traced(&self) -> Result<Option<Pid>> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()))?;
+        Ok(children.split_whitespace().next().map(str::parse).transpose()?.map(Pid::from_raw))
+    }
+
     /// Waits until it has nothing left to do.
     pub(crate) fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + STOP;
@@ -218,9 +225,10 @@ impl Server {
         }
     }
 
-    /// Ends it by SIGTERM and waits for its end. `process` is its own where a tool is its parent.
-    pub(crate) fn stop(mut self, process: Option<u32>) -> Result<()> {
-        kill(Pid::from_raw(process.unwrap_or(self.pid()).try_into()?), Signal::SIGTERM)?;
+    /// Ends it by SIGTERM and waits for its end.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let itself = Pid::from_raw(self.pid().try_into()?);
+        kill(self.traced()?.unwrap_or(itself), Signal::SIGTERM)?;
         let deadline = Instant::now() + STOP;
         while self.process.try_wait()?.is_none() {
             ensure!(Instant::now() < deadline, "{} does not stop", self.name);
@@ -232,7 +240,40 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A tool that is killed leaves what it has started.
+        if let Ok(Some(traced)) = self.traced() {
+            let _ = kill(traced, Signal::SIGKILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_server_that_a_tool_has_started() -> Result<()> {
+        let mut process = Command::new("sh").args(["-c", "sleep 1000; :"]).stdout(Stdio::piped()).spawn()?;
+        let output = BufReader::new(process.stdout.take().context("it is piped")?);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let server = Server { name: "sleep", protocol: Protocol::Tcp, address, process, _output: output };
+        let deadline = Instant::now() + STOP;
+        let traced = loop {
+            if let Some(traced) = server.traced()? {
+                break traced;
+            }
+            ensure!(Instant::now() < deadline, "it never starts");
+            thread::yield_now();
+        };
+        drop(server);
+        // An orphan's status stays until somebody asks for it.
+        let status = || fs::read_to_string(format!("/proc/{traced}/stat"));
+        while status().is_ok_and(|status| !status.contains(") Z ")) {
+            ensure!(Instant::now() < deadline, "it is still there");
+            thread::yield_now();
+        }
+        Ok(())
     }
 }

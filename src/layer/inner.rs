@@ -184,7 +184,6 @@ impl<P: Protocol> Inner<P> {
             return Ok(());
         }
         let before = input.len();
-        input.set_apart();
         self.offered = true;
         // Empty input is a re-offer for somebody further in.
         if before > 0 || self.holds || cx.link.flags.contains(Flag::EMPTY_DATAGRAM) {
