@@ -1,4 +1,4 @@
-//! Large buffers that nobody needs just now.
+//! Buffers that nobody needs just now: large ones, and a few small ones.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -116,7 +116,7 @@ pub(crate) fn discard(mut buffer: Vec<u8>) -> usize {
     bytes
 }
 
-/// Large buffers, lent from one protocol to the next: fresh memory costs the system a page fault for each 4 KiB, which is
+/// Buffers, lent from one protocol to the next: fresh memory costs the system a page fault for each 4 KiB, which is
 /// more than it costs to receive them.
 impl Core {
     /// Takes a buffer for a message, if one lies here whose length is within `lengths`: the shortest of these. What it
