@@ -49,12 +49,13 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
                 |it: &Workload| shown(system_calls_a_message(lab, contender, *it), contender, it, "system calls");
             system_calls.row(contender.name, workloads.iter().map(calls_of));
         }
-        for quote in quoted::INSTRUCTIONS.iter().filter(|it| it.protocol == protocol) {
+        let (quoted_protocol, quotes) = quoted::INSTRUCTIONS;
+        if protocol == quoted_protocol {
             let quoted = |workload: &Workload| {
-                let found = quote.instructions.iter().find(|(it, _)| *it == workload.to_string());
+                let found = quotes.iter().find(|(it, _)| *it == workload.to_string());
                 found.map_or_else(String::new, |(_, value)| figure(*value))
             };
-            instructions.row(format!("{} {}", quote.name, quoted::MARK), workloads.iter().map(quoted));
+            instructions.row(quoted::NAME, workloads.iter().map(quoted));
         }
         text += &format!("{instructions}{system_calls}");
     }

@@ -1,5 +1,6 @@
 //! Starts and stops the servers.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,7 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::contenders::{ALL, Contender, Launch};
+use crate::contenders::{ALL, Contender, Launch, NATIVE};
 use crate::table::Table;
 use crate::{Options, build};
 
@@ -28,6 +29,10 @@ pub(crate) struct Lab {
     bench_server: PathBuf,
     bare: PathBuf,
     peers: PathBuf,
+    /// The programs of `native/` that could be built, by name.
+    native: HashMap<&'static str, PathBuf>,
+    /// The others, each with the reason.
+    pub(crate) left_out: Vec<String>,
     only: Vec<String>,
     protocol: Option<Protocol>,
     workloads: Vec<Workload>,
@@ -58,10 +63,20 @@ impl Lab {
         if let Some(name) = options.only.iter().find(|name| !known(name)) {
             bail!("there is no server `{name}`; some are `bare mio`, `tokio`, `fastwebsockets`");
         }
+        let (mut native, mut left_out) = (HashMap::new(), Vec::new());
+        for program in NATIVE {
+            match build::native(program) {
+                Ok(path) => drop(native.insert(program, path)),
+                Err(error) => left_out.push(format!("{program} ({error:#})")),
+            }
+        }
+        left_out.iter().for_each(|it| eprintln!("left out: {it}"));
         Ok(Self {
             bench_server: options.server.clone().map_or_else(|| build::example("bench_server"), Ok)?,
             bare: build::peers("bare")?,
             peers: build::peers("peers")?,
+            native,
+            left_out,
             only: options.only.clone(),
             protocol: options.protocol,
             workloads: options.workload.clone(),
@@ -80,7 +95,11 @@ impl Lab {
                 || self.only.iter().any(|name| it.name.starts_with(name))
         };
         let here = self.protocol.is_none_or(|only| only == protocol);
-        ALL.iter().filter(|it| here && it.protocol == protocol).filter(asked).copied().collect()
+        let built = |it: &&Contender| match it.launch {
+            Launch::Native(program, _) => self.native.contains_key(program),
+            _ => true,
+        };
+        ALL.iter().filter(|it| here && it.protocol == protocol).filter(asked).filter(built).copied().collect()
     }
 
     /// Those of `usual`, unless others are asked for.
@@ -122,6 +141,9 @@ impl Lab {
             Launch::Example(arguments) => (build::example("server")?, arguments),
             Launch::Bare(server) => (self.bare.clone(), &[server, "0"][..]),
             Launch::Peer(server) => (self.peers.clone(), &[server, "0"][..]),
+            Launch::Native(program, server) => {
+                (self.native.get(program).context("it is not built")?.clone(), &[server, "0"][..])
+            }
         };
         pin(0)?;
         let mut line = tool.to_vec();

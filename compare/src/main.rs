@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         What::Table => &[COUNTS.as_slice(), &TIMES].concat(),
         one => &[one],
     };
-    document::write(options.write.as_deref(), "environment", &environment::describe()?)?;
+    document::write(options.write.as_deref(), "environment", &environment::describe(&lab)?)?;
     for section in sections {
         let name = section.to_possible_value().context("a section")?.get_name().to_owned();
         let text = match section {

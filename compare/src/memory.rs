@@ -34,8 +34,7 @@ pub(crate) fn measure(lab: &Lab) -> Result<String> {
             }
         }
     }
-    let (name, idle, after) = quoted::MEMORY;
-    table.row(format!("{name} {}", quoted::MARK), [figure(idle), figure(after)]);
+    table.row(quoted::NAME, quoted::MEMORY.map(figure));
     Ok(format!("{table}{}", quoted::NOTE))
 }
 
