@@ -9,8 +9,8 @@
 //!                             on_close               EOF, or time    what still comes
 //! ```
 //!
-//! This file calls the protocol and carries out what it asked for; `connecting`, `reading`, `writing`, `broken`,
-//! `ending` and `watching` are the rest of it.
+//! This file calls the protocol; `settling` carries out what it asked for; `connecting`, `resting`, `reading`, `lent`,
+//! `unconsumed`, `writing`, `broken`, `ending` and `watching` are the rest of it.
 
 use crate::context::Requests;
 use crate::driver::Stream;
@@ -20,7 +20,7 @@ use crate::spare::discard;
 use crate::tail::Tail;
 use crate::timer::LOOP_DEPTH;
 use crate::trace;
-use crate::{Callback, CloseReason, Context, Core, Failure, Input, Protocol, TimerId};
+use crate::{Callback, CloseReason, Context, Core, Failure, Input, Limits, Protocol, Time, TimerId};
 
 mod broken;
 mod connecting;
@@ -29,6 +29,7 @@ mod lent;
 mod reading;
 mod resting;
 mod settling;
+mod unconsumed;
 mod watching;
 mod writing;
 
@@ -53,6 +54,10 @@ struct Waiting {
     answers: usize,
     /// How much of it must be written until no answer waits any more.
     last_answer: usize,
+    /// How many bytes of it the system has taken of [`Limits::PROGRESS`](crate::Limits::PROGRESS), and until when it must have
+    /// taken all of these.
+    taken: usize,
+    patience: Time,
     /// Why the connection ends when the output is written.
     then: Option<CloseReason>,
     /// Bytes discarded while output waits, or while it lingers.
@@ -71,15 +76,19 @@ pub(crate) struct Workshop {
     /// How much of it one visit may fill in this turn.
     pub(crate) visit: usize,
     pub(crate) out: Outbox,
+    /// As [`Input::returnable`] has it: at depth 0, if all that a read brings may wait to be sent.
+    returnable_at: u8,
     /// As [`Driver::SHORT_MEANS_DRAINED`](crate::driver::Driver::SHORT_MEANS_DRAINED).
     short_means_drained: bool,
 }
 
 impl Workshop {
-    pub(crate) fn new(read_budget: usize, short_means_drained: bool) -> Self {
+    pub(crate) fn new(limits: &Limits, short_means_drained: bool) -> Self {
+        let Limits { read_budget, high_water, .. } = *limits;
+        let returnable_at = if read_budget <= high_water { 0 } else { Input::NOWHERE };
         let read_buffer = vec![0; read_budget + HEADERS].into_boxed_slice();
         let out = Outbox::for_visits(read_budget + HEADERS);
-        Self { read_buffer, visit: read_budget, out, short_means_drained }
+        Self { read_buffer, visit: read_budget, out, returnable_at, short_means_drained }
     }
 
     /// Gives back to the system what large messages have touched of the buffers: what nobody writes to takes no memory.

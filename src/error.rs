@@ -144,8 +144,9 @@ pub enum LimitExceeded {
         /// [`Limits::loop_memory`](crate::Limits::loop_memory).
         limit: usize,
     },
-    /// The peer took no byte for too long while output waited for it.
-    #[error("write_stall: the peer took no byte for {0:?}")]
+    /// Output waited for the peer, which took no byte of it for [`Limits::write_stall`](crate::Limits::write_stall), or too few
+    /// for several times that.
+    #[error("write_stall: of the output that waits the peer took too little in {0:?}")]
     WriteStall(Duration),
     /// There are as many connections as the loop may hold.
     #[error("connections: the loop holds its {0} already")]

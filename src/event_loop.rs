@@ -107,7 +107,7 @@ impl<D: Driver> EventLoop<D> {
     pub fn with_driver(mut driver: D, limits: Limits) -> io::Result<Self> {
         limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let handle = Handle::new(driver.waker(), limits.handle_queue);
-        let shop = Workshop::new(limits.read_budget, D::SHORT_MEANS_DRAINED);
+        let shop = Workshop::new(&limits, D::SHORT_MEANS_DRAINED);
         let mut core = Core::new(limits, driver.seed()?, handle.clone());
         core.now = driver.now();
         Ok(Self {
@@ -156,8 +156,8 @@ impl<D: Driver> EventLoop<D> {
     /// 2. Poll.
     /// 3. Read the clock, once.
     /// 4. Events, each connection at most one read.
-    /// 5. The ready list of the turn before: those with more to read than fitted, or who may go on; and names that have
-    ///    been looked up.
+    /// 5. The ready list of the turn before: those with more to read than fitted, or who may go on; names that have
+    ///    been looked up; and listeners at which peers wait.
     /// 6. Due timers, collected first, then run by deadline.
     /// 7. What handles asked for, then what callbacks asked for.
     /// 8. Letters: one visit a target. Letters written on the way wait for the next turn.

@@ -32,19 +32,20 @@ pub struct Input<'a> {
     returnable_at: u8,
 }
 
-/// No protocol has this depth: the loop's own timers do.
-const NOWHERE: u8 = LOOP_DEPTH;
-
 impl<'a> Input<'a> {
+    /// No protocol has this depth: the loop's own timers do.
+    pub(crate) const NOWHERE: u8 = LOOP_DEPTH;
+
     /// Input over `bytes`: for tests, and for layers that offer an inner protocol bytes of their own.
     pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { rest: bytes, wait_for: 0, returnable_at: NOWHERE }
+        Self { rest: bytes, wait_for: 0, returnable_at: Self::NOWHERE }
     }
 
-    /// Input over what the loop has just read, all of it, for a protocol with nothing between it and the loop.
+    /// Input over what the loop has just read, all of it, and at which depth it can be sent back from there: 0 is a protocol
+    /// with nothing between it and the loop.
     #[inline]
-    pub(crate) fn returnable(bytes: &'a mut [u8]) -> Self {
-        Self { rest: bytes, wait_for: 0, returnable_at: 0 }
+    pub(crate) fn returnable(bytes: &'a mut [u8], returnable_at: u8) -> Self {
+        Self { rest: bytes, wait_for: 0, returnable_at }
     }
 
     /// Consumes the first `count` bytes and lends them, to be changed in place if need be.

@@ -52,8 +52,8 @@ pub struct Limits {
     pub loop_memory: usize,
     /// Bytes read from one connection in one turn, and the size of the loop's read buffer; what
     /// remains has its turn after everybody else. Where others are ready in the same turn it is divided among them, down to
-    /// 64 KiB each. As many again if they are the rest of a large message and a protocol
-    /// [lends](crate::Context::lend_read_buffer) a buffer for them: to copy them is all that they cost. Default 256 KiB.
+    /// 96 KiB each. As many again if they are the rest of a large message, which is [waited for](crate::Input::wait_for) or
+    /// which a buffer is [lent](crate::Context::lend_read_buffer) for: to copy them is all that they cost. Default 256 KiB.
     pub read_budget: usize,
     /// Connections accepted from one listener in one turn. Default 64.
     pub accepts_per_turn: usize,
@@ -75,7 +75,8 @@ pub struct Limits {
     pub handle_queue: usize,
     /// How long an outgoing connection may take to be established. Default 10 s.
     pub connect_timeout: Duration,
-    /// How long a peer may take no byte while output waits for it. Default 30 s.
+    /// How long a peer may take no byte while output waits for it. As long as it takes some it has eight times this for each
+    /// 128 KiB, or for all if that is less: by default it must take 546 bytes a second. Default 30 s.
     pub write_stall: Duration,
     /// How long a closed connection is kept to let its last words arrive, if the peer neither closes nor sends: a
     /// reset would destroy them. As long as it sends, four times this. Default 2 s.
@@ -152,6 +153,15 @@ pub enum InvalidLimits {
 impl Limits {
     /// How many times [`linger`](Self::linger) a connection is kept whose peer goes on sending.
     pub(crate) const LINGERS: u32 = 4;
+    /// How many bytes a peer must take in [`patience`](Self::patience): or by one now and then it could hold
+    /// [`send_buffer`](Self::send_buffer) for ever. Not many: a slow link is no offence, and the system takes more by tens
+    /// of KiB.
+    pub(crate) const PROGRESS: usize = 128 * KIB;
+
+    /// How long a peer may take for them.
+    pub(crate) fn patience(&self) -> Duration {
+        self.write_stall.saturating_mul(8)
+    }
 
     /// Whether these limits can work together; the loop asks when it is made.
     ///

@@ -116,7 +116,8 @@ impl Session {
         if payload.is_empty() || self.link.flags.contains(Flag::FINISHING) {
             return self.offer_datagram(desk, payload);
         }
-        let mut input = Input::returnable(payload);
+        let fits = payload.len() <= desk.core.limits.high_water;
+        let mut input = Input::returnable(payload, if fits { 0 } else { Input::NOWHERE });
         let outcome = self.call(desk, Callback::Data, |protocol, cx| protocol.on_data(cx, &mut input));
         let rest = input.take_all().len();
         let end = payload.len() - rest;

@@ -1,7 +1,10 @@
 //! The bytes of a connection that arrived and were not consumed.
 
-/// The least that is asked for when a tail must grow.
-const LEAST: usize = 4 * 1024;
+/// The least that it is made for.
+const LEAST: usize = 256;
+
+/// What is less is cheaply copied. Up to so much a tail doubles when it must grow, and it is not made smaller.
+pub(crate) const SMALL: usize = 8 * 1024;
 
 /// A buffer that the system reads into behind what is already there.
 ///
@@ -43,8 +46,8 @@ impl Tail {
     /// so few do not need.
     pub(crate) fn keep_last(&mut self, left: usize) {
         self.start = self.end - left;
-        if self.buffer.len() > LEAST && left < self.buffer.len() / 4 {
-            let mut buffer = vec![0; left.max(LEAST)];
+        if self.buffer.len() > SMALL && left < self.buffer.len() / 4 {
+            let mut buffer = vec![0; left];
             buffer[..left].copy_from_slice(&self.buffer[self.start..self.end]);
             (self.buffer, self.start, self.end) = (buffer, 0, left);
         }
@@ -54,6 +57,11 @@ impl Tail {
         self.make_room(bytes.len());
         self.buffer[self.end..self.end + bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
+    }
+
+    /// Empties it; its buffer stays.
+    pub(crate) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
     }
 
     /// Room to read into, at most `most` bytes; then [`filled`](Self::filled).
@@ -76,7 +84,7 @@ impl Tail {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.len());
         if self.buffer.len() - self.end < count {
-            let len = (self.end + count).max(LEAST);
+            let len = (self.end + count).max(SMALL.min(2 * self.buffer.len()).max(LEAST));
             self.buffer.reserve_exact(len - self.buffer.len());
             self.buffer.resize(len, 0);
         }
@@ -91,7 +99,6 @@ mod tests {
     fn keeps_the_order_while_it_is_filled_and_emptied() {
         let mut tail = Tail::new(b"abc");
         let spare = tail.spare(usize::MAX);
-        assert!(spare.len() >= 3);
         spare[..3].copy_from_slice(b"def");
         tail.filled(3);
         tail.keep_last(4);
@@ -102,14 +109,18 @@ mod tests {
     #[test]
     fn grows_with_what_arrives_and_shrinks_with_what_is_left() {
         let mut tail = Tail::new(b"x");
-        for _ in 0..10 {
+        for _ in 0..15 {
             let room = tail.spare(usize::MAX).len();
             assert!(room <= tail.len().max(LEAST), "at most doubles");
             tail.filled(room);
         }
         assert!(tail.capacity() > 1 << 20);
         tail.keep_last(10);
-        assert_eq!((tail.len(), tail.capacity()), (10, LEAST));
+        assert_eq!((tail.len(), tail.capacity()), (10, 10));
+        for length in 11..SMALL {
+            tail.append(b"x");
+            assert!((length..=LEAST.max(2 * length)).contains(&tail.capacity()));
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::{Callback, CloseReason, Core, Failure, LimitExceeded, SocketId, Time,
 
 mod options;
 mod outlet;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Multicast, SessionOptions, UdpOptions};
 pub(crate) use outlet::{Outlet, is_refusal};
@@ -20,6 +22,8 @@ pub(crate) struct UdpEndpoint<K> {
     pub(crate) id: SocketId,
     pub(crate) link: Link,
     protocol: Option<Box<dyn DatagramProtocol>>,
+    /// The last visit found a single datagram.
+    is_alone: bool,
     /// Why the socket ends when the queue is empty.
     then: Option<CloseReason>,
 }
@@ -55,7 +59,7 @@ impl<K: Socket> UdpEndpoint<K> {
     pub(crate) fn new(socket: K, id: SocketId, protocol: Box<dyn DatagramProtocol>, now: Time) -> Self {
         let link = Link::new(id.endpoint, id.counters, now);
         let outlet = Outlet::new(socket, id.counters);
-        Self { outlet, id, link, protocol: Some(protocol), then: None }
+        Self { outlet, id, link, protocol: Some(protocol), is_alone: false, then: None }
     }
 
     pub(crate) fn protocol(&mut self) -> Option<&mut dyn DatagramProtocol> {
@@ -94,13 +98,13 @@ impl<K: Socket> UdpEndpoint<K> {
         if ready.writable && !self.outlet.is_empty() && self.on_writable(core) == UdpStatus::Gone {
             return UdpStatus::Gone;
         }
-        if ready.readable || ready.error {
-            self.link.flags.insert(Flag::READABLE);
-            if !self.link.flags.contains(Flag::QUEUED) {
-                return self.read(core, shop);
-            }
-        }
-        UdpStatus::Alive
+        if ready.readable || ready.error { self.on_readable(core, shop) } else { UdpStatus::Alive }
+    }
+
+    #[inline]
+    pub(crate) fn on_readable(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
+        self.link.flags.insert(Flag::READABLE);
+        if self.link.flags.contains(Flag::QUEUED) { UdpStatus::Alive } else { self.read(core, shop) }
     }
 
     /// Serves what the turn before had no time for.
@@ -185,38 +189,68 @@ impl<K: Socket> UdpEndpoint<K> {
         }
     }
 
-    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received.
+    /// Receives up to the turn's budget, in batches; a batch's answers leave before the next is received. Where datagrams
+    /// come one at a time, one is received by itself, and answered before the system is asked whether there are more.
     fn read(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
         let mut left = core.limits.datagrams_per_turn;
+        let mut found = 0;
         while left > 0 {
-            shop.batch.open(left);
+            shop.batch.open(if self.is_alone && found < 2 { 1 } else { left });
             let received = self.outlet.socket.recv_batch(&mut shop.batch);
-            left = left.saturating_sub(shop.batch.len().max(1));
-            let counters = &mut core.counters[self.link.counters as usize];
-            counters.datagrams_in += shop.batch.len() as u64;
-            counters.bytes_in += shop.batch.bytes() as u64;
-            if shop.batch.is_large() {
-                core.spare.remind(core.now);
-            }
+            let count = shop.batch.len();
+            left = left.saturating_sub(count.max(1));
+            found += count;
             let kind = received.err().map(|error| error.kind());
             if kind.is_some_and(|kind| !matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)) {
                 // One peer's refusal of an earlier datagram (ICMP) is not the socket's end.
-                counters.datagram_errors += 1;
+                core.counters[self.link.counters as usize].datagram_errors += 1;
             }
-            if self.hand_over(core, shop) == UdpStatus::Gone {
+            if count > 0 && self.hand_over(core, shop) == UdpStatus::Gone {
                 return UdpStatus::Gone;
             }
             if kind == Some(io::ErrorKind::WouldBlock) {
+                self.is_alone = found == 1;
                 self.link.flags.remove(Flag::READABLE);
                 return UdpStatus::Alive;
             }
         }
+        self.is_alone = false;
         self.queue_up(core);
         UdpStatus::Alive
     }
 
-    /// Hands over what was received, and sends what was answered.
+    /// Counts what was received, hands it over, and sends what was answered.
+    #[inline]
     fn hand_over(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
+        let counters = &mut core.counters[self.link.counters as usize];
+        counters.datagrams_in += shop.batch.len() as u64;
+        counters.bytes_in += shop.batch.bytes() as u64;
+        if shop.batch.is_large() {
+            core.spare.remind(core.now);
+        }
+        if shop.batch.len() > 1 || core.watch.is_some() || self.then.is_some() {
+            return self.hand_over_all(core, shop);
+        }
+        // As there, with less to be said: it spares a lone datagram 150 instructions.
+        let (Some(protocol), DatagramWorkshop { batch, out }) = (self.protocol.as_deref_mut(), &mut *shop) else {
+            return UdpStatus::Alive;
+        };
+        let (bit, memory, requests) = (u64::from(batch.is_plain()), batch.address(), Requests::None);
+        let (arrived, payload) = batch.first();
+        let len = payload.len();
+        let (link, socket) = (&mut self.link, &self.outlet.socket);
+        let mut cx = DatagramContext { core, link, id: self.id, socket, out, requests, bit, memory };
+        let result = protocol.on_datagram(&mut cx, Datagram::new(arrived, payload));
+        let requests = cx.requests;
+        if result.is_err() || requests != Requests::None {
+            return self.settle(core, shop, Before { others: 0, bit, len }, (result, requests));
+        }
+        self.outlet.send(core, out, batch);
+        UdpStatus::Alive
+    }
+
+    #[inline(never)]
+    fn hand_over_all(&mut self, core: &mut Core, shop: &mut DatagramWorkshop) -> UdpStatus {
         let mut next = 0;
         while next < shop.batch.len() && self.then.is_none() {
             let DatagramWorkshop { batch, out } = shop;

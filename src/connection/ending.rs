@@ -111,7 +111,9 @@ impl<S: Stream> Connection<S> {
             let reason = CloseReason::ConnectTimeout(core.limits.connect_timeout);
             self.connect_failed(core, reason)
         } else {
-            let reason = CloseReason::Limit(LimitExceeded::WriteStall(core.limits.write_stall));
+            let is_slow = self.waiting.as_ref().is_some_and(|waiting| waiting.patience <= core.now);
+            let waited = if is_slow { core.limits.patience() } else { core.limits.write_stall };
+            let reason = CloseReason::Limit(LimitExceeded::WriteStall(waited));
             self.broke(core, reason)
         }
     }

@@ -41,9 +41,10 @@ impl<S: Stream> Connection<S> {
     /// Whether a read that brought the beginning of a large message is followed at once by one of the rest that is there,
     /// as far as the budget goes once more: to copy bytes is all that it costs. So few messages are under way at a time, in
     /// buffers that are in the cache still.
-    pub(super) fn goes_on_lent(&self) -> bool {
+    pub(super) fn goes_on_lent(&mut self, budget: usize) -> bool {
         let set = Flag::LENDING | Flag::READABLE;
         self.link.flags.only(Flag::NOT_AT_REST | Flag::ASKED) == set
+            && self.protocol.read_buffer().len() >= LONG.min(budget)
     }
 
     /// One read behind what the protocol waits with, if that [is best](Context::reads_on): how many bytes came. Who has been
@@ -60,8 +61,8 @@ impl<S: Stream> Connection<S> {
         if left == 0 || !fits || !wanted || core.switch.is_some() {
             return None;
         }
-        // The rest of it, or as much as anybody's share of this turn.
-        let most = (awaited - left + HEADERS).max(shop.visit).min(shop.read_buffer.len() - count);
+        // The rest of it and the next one's header: of small messages that follow it has had its share.
+        let most = (awaited - left + HEADERS).min(shop.read_buffer.len() - count);
         let behind = &mut shop.read_buffer[count..count + most];
         match self.stream.read(behind) {
             Ok(0) => Some(Ok(0)), // the next read says so, too
@@ -99,17 +100,17 @@ impl<S: Stream> Connection<S> {
     }
 
     /// One read into what the protocol lends, and of what follows that into the loop's buffer: that saves the system call
-    /// that would only find out whether something does. `None` if nothing is lent any more.
-    /// At most `most` bytes are read.
+    /// that would only find out whether something does; at most `beyond` bytes, and no more than one budget in all. `None` if
+    /// nothing is lent any more.
     #[inline(never)]
-    pub(super) fn read_lent(&mut self, core: &mut Core, shop: &mut Workshop, most: usize) -> Option<Status> {
-        let lent = self.protocol.read_buffer();
-        let room = lent.len().min(most);
+    pub(super) fn read_lent(&mut self, core: &mut Core, shop: &mut Workshop, beyond: usize) -> Option<Status> {
+        let (lent, budget) = (self.protocol.read_buffer(), shop.budget());
+        let room = lent.len().min(budget);
         if room == 0 {
             self.link.flags.remove(Flag::LENDING);
             return None;
         }
-        let (lent, beyond) = (&mut lent[..room], &mut shop.read_buffer[..shop.visit.min(most - room)]);
+        let (lent, beyond) = (&mut lent[..room], &mut shop.read_buffer[..beyond.min(budget - room)]);
         let asked = room + beyond.len();
         let read = if beyond.is_empty() {
             self.stream.read(lent)

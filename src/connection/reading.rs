@@ -3,12 +3,11 @@
 use std::io;
 use std::ops::Range;
 
-use super::{Connection, Outcome, Status, Workshop};
+use super::{Connection, HEADERS, Outcome, Status, Workshop};
 use crate::driver::{Ready, Stream};
 use crate::link::Flag;
 use crate::outbox::Outbox;
-use crate::tail::Tail;
-use crate::{Callback, CloseReason, Core, Input, LimitExceeded};
+use crate::{Callback, CloseReason, Core, Input};
 
 impl<S: Stream> Connection<S> {
     /// The system has news of an established connection.
@@ -61,16 +60,14 @@ impl<S: Stream> Connection<S> {
             Ok(count) => count,
             Err(error) => return self.read_failed(core, error),
         };
-        if shop.short_means_drained && count < buffer.len() {
-            self.note_drained();
-        }
+        let drained = count < buffer.len() && shop.short_means_drained;
+        self.note_read(core, count, drained);
         self.deliver(core, shop, count)
     }
 
-    /// Offers the protocol what a read brought; and where it waits with a part of that for what is there to be read, once
-    /// more, with it.
+    /// Offers the protocol what a read brought, behind what was unconsumed; and where it waits with a part of that for what is
+    /// there to be read, once more, with it.
     pub(super) fn deliver(&mut self, core: &mut Core, shop: &mut Workshop, mut count: usize) -> Status {
-        self.count_read(core, count);
         self.link.flags.insert(Flag::READS_ON);
         let (mut rest, mut outcome) = self.offer_read(core, shop, 0..count);
         let is_told = !self.link.flags.contains(Flag::READS_ON);
@@ -111,14 +108,15 @@ impl<S: Stream> Connection<S> {
         (left, awaited): (usize, usize),
         mut outcome: Outcome,
     ) -> Status {
-        if left > 0 {
-            let tail = Tail::new(&shop.read_buffer[count - left..count]);
-            outcome = self.keep_tail(core, tail, left, awaited, outcome);
-        } else if self.goes_on_lent()
+        if left > 0 || self.waiting.is_some() {
+            outcome = self.keep_rest(core, &shop.read_buffer[count - left..count], awaited, outcome);
+        }
+        if left == 0
+            && self.goes_on_lent(shop.budget())
             && matches!(outcome, Outcome::GoOn)
             && core.switch.is_none()
             && shop.out.is_empty()
-            && let Some(status) = self.read_lent(core, shop, shop.budget())
+            && let Some(status) = self.read_lent(core, shop, HEADERS)
         {
             return status;
         }
@@ -146,92 +144,6 @@ impl<S: Stream> Connection<S> {
         if !self.link.flags.contains(Flag::READ_CLOSED) {
             self.link.flags.remove(Flag::READABLE);
         }
-    }
-
-    /// A read behind what is unconsumed, or one whose bytes are discarded.
-    #[cold]
-    fn read_slowly(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
-        if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
-            return self.discard(core, shop);
-        }
-        let Some(tail) = self.waiting.as_mut().map(|waiting| &mut waiting.tail).filter(|tail| tail.len() > 0) else {
-            if self.link.flags.contains(Flag::LENDING)
-                && let Some(status) = self.read_lent(core, shop, shop.budget())
-            {
-                return status;
-            }
-            return self.read_anew(core, shop);
-        };
-        let limit = core.limits.receive_buffer;
-        if tail.len() >= limit {
-            let wanted = tail.len() + 1;
-            return self.close(core, CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }));
-        }
-        let room = (limit - tail.len()).min(shop.visit);
-        let spare = tail.spare(room);
-        let wanted = spare.len();
-        let result = self.stream.read(spare);
-        if let Ok(count) = result {
-            tail.filled(count);
-        }
-        let enough = tail.len() >= tail.wait_for;
-        let charge = core.charge(tail.charged, tail.capacity());
-        tail.charged = tail.capacity();
-        if let Err(limit) = charge {
-            return self.broke(core, CloseReason::Limit(limit));
-        }
-        let count = match result {
-            Ok(0) => return self.reached_eof(core, shop),
-            Ok(count) => count,
-            Err(error) => return self.read_failed(core, error),
-        };
-        self.note_read(core, count, count < wanted && shop.short_means_drained);
-        let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
-        self.settle(core, shop, outcome, true)
-    }
-
-    /// Keeps what was not consumed for the next time, within the limits.
-    #[cold]
-    pub(super) fn keep_tail(
-        &mut self,
-        core: &mut Core,
-        mut tail: Tail,
-        left: usize,
-        awaited: usize,
-        outcome: Outcome,
-    ) -> Outcome {
-        let charged = tail.charged;
-        tail.wait_for = awaited;
-        tail.keep_last(left);
-        let after = if left > 0 { tail.capacity() } else { 0 };
-        tail.charged = after;
-        let charge = core.charge(charged, after);
-        if left > 0 {
-            self.waiting_mut().tail = tail;
-        }
-        let limit = core.limits.receive_buffer;
-        let wanted = awaited.max(left);
-        match outcome {
-            Outcome::GoOn if left > 0 && wanted > limit && !self.link.flags.contains(Flag::EOF) => {
-                Outcome::Close(CloseReason::Limit(LimitExceeded::ReceiveBuffer { wanted, limit }))
-            }
-            Outcome::GoOn => match charge {
-                Ok(()) => Outcome::GoOn,
-                Err(limit) => Outcome::Close(CloseReason::Limit(limit)),
-            },
-            outcome => outcome,
-        }
-    }
-
-    pub(super) fn tail_len(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.tail.len())
-    }
-
-    /// What is unconsumed, if there is anything, to be offered. The box that it was in stays until the visit has ended:
-    /// often something is left.
-    pub(super) fn take_tail(&mut self) -> Option<Tail> {
-        let tail = std::mem::take(&mut self.waiting.as_mut()?.tail);
-        (tail.len() > 0).then_some(tail)
     }
 
     #[cold]
@@ -296,6 +208,23 @@ impl<S: Stream> Connection<S> {
         let outcome = self.call(core, out, Callback::Eof, |protocol, cx| protocol.on_eof(cx, &mut rest));
         let left = rest.len();
         self.keep_tail(core, tail, left, 0, outcome)
+    }
+
+    /// A read behind what is unconsumed or into what is lent, or one whose bytes are discarded.
+    #[cold]
+    fn read_slowly(&mut self, core: &mut Core, shop: &mut Workshop) -> Status {
+        if self.link.flags.intersects(Flag::CLOSING | Flag::LINGERING) {
+            return self.discard(core, shop);
+        }
+        if self.tail_len() > 0 {
+            return self.read_behind(core, shop);
+        }
+        if self.link.flags.contains(Flag::LENDING)
+            && let Some(status) = self.read_lent(core, shop, shop.visit)
+        {
+            return status;
+        }
+        self.read_anew(core, shop)
     }
 
     /// Reads and throws away what the peer still sends to a connection that is ending: closing a

@@ -57,32 +57,25 @@ impl<S: Stream> Connection<S> {
             Err(error) => return Err(Unusual::Read(Err(error))),
         };
         if count == 0 {
-            return Err(Unusual::Eof);
+            return Err(Unusual::Eof); // as a case of its own two instructions less than above
         }
         if count >= buffer.len() || !short_means_drained {
             return Err(Unusual::Read(Ok(count)));
         }
         self.link.last_read = core.now;
-        let mut input = Input::returnable(&mut buffer[..count]);
-        let mut cx = Context {
-            core,
-            link: &mut self.link,
-            stream: &mut self.stream,
-            out: &mut shop.out,
-            outside: 0,
-            offered: count,
-            returned: 0,
-            requests: Requests::None,
-            depth: 0,
-        };
+        let mut input = Input::returnable(&mut buffer[..count], shop.returnable_at);
+        let (link, stream, out) = (&mut self.link, &mut self.stream, &mut shop.out);
+        let (outside, offered, returned, requests, depth) = (0, count, 0, Requests::None, 0);
+        let mut cx = Context { core, link, stream, out, outside, offered, returned, requests, depth };
         let result = self.protocol.on_data(&mut cx, &mut input);
-        let Context { returned, requests, .. } = cx;
         // The usual end: everything consumed, and nothing asked for but that bytes be sent.
         let special = Flag::REOFFER | Flag::DRAIN_OWED | Flag::ASKED;
-        if !input.is_empty() || result.is_err() || self.link.flags.intersects(special) {
+        if !input.is_empty() || result.is_err() || cx.link.flags.intersects(special) {
+            let (returned, requests) = (cx.returned, cx.requests);
             let rest = (input.len(), input.awaited());
             return Err(Unusual::Delivery { count, returned, rest, result, requests });
         }
+        let returned = cx.returned;
         // Both directions are counted together, which spares a look-up.
         let counters = &mut core.counters[self.link.counters as usize];
         counters.bytes_in += count as u64;
@@ -125,6 +118,7 @@ impl<S: Stream> Connection<S> {
             Unusual::Eof => self.reached_eof(core, shop),
             Unusual::Read(Ok(count)) => {
                 self.link.flags.insert(Flag::READABLE); // as far as is known
+                self.count_read(core, count);
                 self.deliver(core, shop, count)
             }
             Unusual::Read(Err(error)) => self.read_failed(core, error),

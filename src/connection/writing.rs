@@ -9,7 +9,7 @@ use crate::driver::Stream;
 use crate::link::Flag;
 use crate::outbox::Outbox;
 use crate::timer::LOOP_DEPTH;
-use crate::{CloseReason, Core, LimitExceeded};
+use crate::{CloseReason, Core, LimitExceeded, Limits};
 
 impl<S: Stream> Connection<S> {
     /// The system took not all of a visit's output, of which so much is counted already: of what was `returned` of the read
@@ -99,6 +99,9 @@ impl<S: Stream> Connection<S> {
             self.link.flags.insert(Flag::HELD);
         }
         if core.timers.find(self.link.timers, LOOP_DEPTH).is_none() {
+            let patience = core.now + core.limits.patience();
+            let waiting = self.waiting_mut();
+            (waiting.taken, waiting.patience) = (0, patience);
             self.set_loop_timer(core, core.limits.write_stall);
         }
         Ok(())
@@ -115,11 +118,6 @@ impl<S: Stream> Connection<S> {
             return Status::Alive;
         }
         let after = self.backlog_len();
-        if after < before
-            && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
-        {
-            core.timers.postpone(timer, core.now + core.limits.write_stall);
-        }
         if after <= core.limits.low_water && self.link.flags.contains(Flag::SLOW) {
             self.link.flags.remove(Flag::SLOW);
             self.expect_mail(core);
@@ -144,6 +142,15 @@ impl<S: Stream> Connection<S> {
             waiting.answers = waiting.answers.min(waiting.last_answer);
             if waiting.last_answer <= core.limits.low_water {
                 self.link.flags.remove(Flag::HELD);
+            }
+            waiting.taken += before - after;
+            if waiting.taken >= Limits::PROGRESS {
+                (waiting.taken, waiting.patience) = (0, core.now + core.limits.patience());
+            }
+            if after < before
+                && let Some(timer) = core.timers.find(self.link.timers, LOOP_DEPTH)
+            {
+                core.timers.postpone(timer, waiting.patience.min(core.now + core.limits.write_stall));
             }
         }
         result

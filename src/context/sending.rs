@@ -34,8 +34,9 @@ impl Context<'_> {
     }
 
     /// Sends back all that is left of the input, from where it was read, if it can be done without a copy: if nothing else
-    /// waits to be sent, and it is at most half of [`Limits::high_water`](crate::Limits::high_water). False if not: then
-    /// nothing has happened, and [`send`](Self::send) does it.
+    /// waits to be sent, and if [`Limits::high_water`](crate::Limits::high_water) has room for all that a read may bring,
+    /// [`Limits::read_budget`](crate::Limits::read_budget). False if not: then nothing has happened, and
+    /// [`send`](Self::send) does it.
     ///
     /// ```
     /// use switchboard::{protocol_fn, testkit::Harness};
@@ -56,8 +57,7 @@ impl Context<'_> {
         // nothing was asked for, all that was sent is in the flat buffer.
         let can = input.is_returnable_at(self.depth)
             && !self.link.flags.contains(Flag::ASKED)
-            && self.out.as_fresh().is_empty()
-            && input.len() <= self.core.limits.high_water / 2;
+            && self.out.as_fresh().is_empty();
         if can {
             self.returned += input.take_all().len();
         }

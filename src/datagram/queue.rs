@@ -74,6 +74,16 @@ impl Datagrams {
         self.envelopes.len() >= Self::MANY || self.payloads.len() >= Self::MUCH
     }
 
+    /// Where the only one goes that waits here, and what it carries, if there is one alone that says no more than that.
+    #[inline]
+    pub(crate) fn only<'a>(&'a self, batch: &'a Batch) -> Option<(SocketAddr, &'a [u8])> {
+        match self.envelopes.as_slice() {
+            [] if self.returned.is_power_of_two() => Some(batch.returned(self.returned.trailing_zeros() as usize)),
+            &[Envelope { target, source: None, ecn: None, .. }] if self.returned == 0 => Some((target, &self.payloads)),
+            _ => None,
+        }
+    }
+
     /// All of them, in order. `batch` is the one that is handed over.
     pub(crate) fn leaving<'a>(&'a self, batch: &'a Batch) -> Outgoing<'a> {
         Outgoing::new(Returned::new(self.returned, batch), &self.envelopes, &self.payloads)

@@ -166,6 +166,13 @@ impl Batch {
         arrived.iter().zip(&mut slots[index..]).map(|(arrived, slot)| (arrived, &mut slot[..arrived.received.len]))
     }
 
+    /// The first of them. Panics where there is none.
+    #[inline]
+    pub(crate) fn first(&mut self) -> (&Arrived, &mut [u8]) {
+        let arrived = &self.arrivals.list[..self.arrivals.count][0];
+        (arrived, &mut self.memory[arrived.start..][..arrived.received.len])
+    }
+
     /// Where the memory begins.
     pub(crate) fn address(&self) -> usize {
         self.memory.as_ptr().addr()
@@ -176,6 +183,14 @@ impl Batch {
     pub(crate) fn datagram(&mut self, index: usize) -> (&Received, &mut [u8]) {
         let Arrived { start, received } = &self.arrivals.list[..self.arrivals.count][index];
         (received, &mut self.memory[*start..][..received.len])
+    }
+
+    /// Where the one with this index goes back to, in a [plain](Self::is_plain) batch, and what it carries.
+    #[inline]
+    pub(crate) fn returned(&self, index: usize) -> (SocketAddr, &[u8]) {
+        let Received { len, source, .. } = self.arrivals.list[..self.arrivals.count][index].received;
+        let (slots, _) = self.memory.as_chunks::<{ Self::STRIDE }>();
+        (source, &slots[index][..len])
     }
 
     /// The next `N` slots, if so many are free; and the list of what they receive, from the first on.

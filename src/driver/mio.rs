@@ -2,9 +2,9 @@
 //!
 //! Nothing but this file and those below it names any of them. Linux is what it is tested on.
 
-use std::cell::RefCell;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
 use std::rc::Rc;
@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::mio::event::Event;
+use ::mio::net::TcpListener;
 #[cfg(unix)]
 use ::mio::net::UnixListener;
-use ::mio::net::{TcpListener, TcpStream};
-use ::mio::{Events, Interest, Poll, Token, Waker};
+use ::mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::SockRef;
 
-use super::{AcceptError, Driver, Ready, Stream, Wake};
+use super::{AcceptError, Driver, Ready, Wake};
 #[cfg(unix)]
 use crate::UnixListenOptions;
 use crate::{ConnectOptions, EndpointId, ListenOptions, StreamOptions, Time, UdpOptions};
 
+mod alarm;
 mod clock;
 mod options;
 mod resolver;
@@ -31,8 +32,10 @@ mod udp;
 #[cfg(unix)]
 mod unix;
 
+use alarm::Alarm;
 use clock::Clock;
 use resolver::Resolver;
+pub use stream::MioStream;
 use udp::Calls;
 pub use udp::MioSocket;
 
@@ -47,11 +50,16 @@ const EVENTS: usize = 1024;
 /// A [`Driver`] over mio.
 pub struct MioDriver {
     poll: Poll,
+    /// For sockets for datagrams, which change what they are told of: made for the first.
+    registry: Option<Rc<Registry>>,
     waker: Arc<dyn Wake>,
     resolver: Resolver,
     /// Of the sockets for datagrams.
     calls: Rc<RefCell<Calls>>,
     clock: Clock,
+    /// The latest time it has shown.
+    seen: Cell<Time>,
+    alarm: Alarm,
     /// The last poll filled its list: the system may have more.
     has_more: bool,
 }
@@ -77,11 +85,12 @@ impl MioDriver {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (clock, resolver, calls) = (Clock::starting_now(), Resolver::default(), Rc::default());
-        Ok(Self { poll, waker, resolver, calls, clock, has_more: false })
+        let (seen, alarm) = (Cell::default(), Alarm::new(poll.registry()));
+        Ok(Self { poll, registry: None, waker, resolver, calls, clock, seen, alarm, has_more: false })
     }
 }
 
-/// Readable while the next poll would find something, wake-ups included.
+/// Readable while the next poll would find something, wake-ups included, and that the time of a wait before is over.
 #[cfg(unix)]
 impl std::os::fd::AsFd for MioDriver {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -99,18 +108,6 @@ impl std::os::fd::AsRawFd for MioDriver {
 impl Wake for Waker {
     fn wake(&self) -> io::Result<()> {
         Self::wake(self)
-    }
-}
-
-/// A connection of the [`MioDriver`]: TCP's, or a Unix stream socket.
-#[derive(Debug)]
-pub struct MioStream(TcpStream);
-
-/// For options that [`StreamOptions`] has not.
-#[cfg(unix)]
-impl std::os::fd::AsFd for MioStream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
@@ -169,6 +166,7 @@ impl Driver for MioDriver {
         if events.0.capacity() == 0 {
             events.0 = Events::with_capacity(EVENTS);
         }
+        let timeout = self.alarm.stand_in(timeout, self.seen.get(), self.clock);
         match self.poll.poll(&mut events.0, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.0.clear(),
             result => result?,
@@ -188,8 +186,11 @@ impl Driver for MioDriver {
         self.has_more
     }
 
+    #[inline]
     fn now(&self) -> Time {
-        self.clock.now()
+        let now = self.clock.now();
+        self.seen.set(now);
+        now
     }
 
     fn clock(&self) -> Box<dyn Fn() -> Time> {
@@ -314,11 +315,11 @@ impl Driver for MioDriver {
     }
 
     fn bind_udp(&mut self, key: u64, address: SocketAddr, options: &UdpOptions) -> io::Result<MioSocket> {
-        self.register_socket(key, MioSocket::bind(address, options, &self.calls)?)
+        MioSocket::bind(address, options, &self.calls)?.register(self.registry()?, token(key))
     }
 
     fn connect_udp(&mut self, key: u64, peer: SocketAddr, options: &UdpOptions) -> io::Result<MioSocket> {
-        self.register_socket(key, MioSocket::connect(peer, options, &self.calls)?)
+        MioSocket::connect(peer, options, &self.calls)?.register(self.registry()?, token(key))
     }
 
     fn close_socket(&mut self, mut socket: MioSocket) {
@@ -327,9 +328,12 @@ impl Driver for MioDriver {
 }
 
 impl MioDriver {
-    fn register_socket(&mut self, key: u64, mut socket: MioSocket) -> io::Result<MioSocket> {
-        self.poll.registry().register(&mut socket.socket, token(key), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(socket)
+    fn registry(&mut self) -> io::Result<Rc<Registry>> {
+        let registry = match self.registry.take() {
+            Some(known) => known,
+            None => Rc::new(self.poll.registry().try_clone()?),
+        };
+        Ok(Rc::clone(self.registry.insert(registry)))
     }
 }
 
@@ -352,45 +356,5 @@ fn accept_error(error: io::Error) -> AcceptError {
         | Kind::NetworkDown
         | Kind::NetworkUnreachable => AcceptError::Retry(error),
         _ => AcceptError::Exhausted(error),
-    }
-}
-
-impl Stream for MioStream {
-    #[inline(always)]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        stream::receive(&mut self.0, buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-
-    #[inline(always)]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        stream::send(&mut self.0, bytes)
-    }
-
-    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        stream::send_last(&mut self.0, bytes)
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(pieces)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.shutdown(Shutdown::Write)
-    }
-
-    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
-        self.0.take_error()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
     }
 }

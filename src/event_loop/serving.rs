@@ -57,7 +57,18 @@ impl<D: Driver> EventLoop<D> {
     #[cold]
     #[inline(never)]
     fn serve_news(&mut self, event: impl Event) {
-        let (id, event) = (EndpointId::from_key(event.key()), event.ready());
+        let (is_just_readable, id) = (event.is_just_readable(), EndpointId::from_key(event.key()));
+        // All there is to know of a socket on which nothing waits to be sent: it spares a lone datagram 60 instructions.
+        if is_just_readable
+            && let Some(Entry::Socket(socket)) = self.entries.get_mut(id)
+            && socket.outlet.is_empty()
+        {
+            if socket.on_readable(&mut self.core, &mut self.datagrams) == UdpStatus::Gone {
+                self.remove_socket(id);
+            }
+            return;
+        }
+        let event = event.ready();
         let Some(connection) = self.entries.connection_mut(id) else {
             return self.serve_other(id, event);
         };
@@ -76,7 +87,11 @@ impl<D: Driver> EventLoop<D> {
         match self.entries.get_mut(id) {
             Some(Entry::Socket(_)) => self.visit_socket(id, |s, core, shop| s.on_event(core, shop, event)),
             Some(Entry::Listener(listener)) if listener.link.flags.contains(Flag::QUEUED) => {} // in step 5
-            Some(Entry::Listener(_)) => self.accept(id),
+            Some(Entry::Listener(listener)) => {
+                // In step 5, too: who is there is served before others are let in, and more of them wait by then.
+                listener.link.flags.insert(Flag::QUEUED);
+                self.ready.push(id);
+            }
             Some(Entry::Dialing(_)) => self.on_dialing(id, event),
             Some(Entry::SessionSocket(_)) => self.serve_session_socket(id, event),
             Some(Entry::Connection(_) | Entry::Delayed(_) | Entry::Session(_)) => {} // served, or unknown to the driver

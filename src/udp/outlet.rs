@@ -36,14 +36,42 @@ impl<K: Socket> Outlet<K> {
         if out.is_empty() {
             return;
         }
-        let mut left = out.leaving(batch);
+        if self.queue.is_empty()
+            && let Some((target, payload)) = out.only(batch)
+        {
+            match self.socket.send_to(payload, target, None) {
+                Ok(()) => {
+                    let counters = &mut core.counters[self.counters as usize];
+                    counters.datagrams_out += 1;
+                    counters.bytes_out += payload.len() as u64;
+                }
+                Err(error) => self.not_sent(core, out.leaving(batch), error),
+            }
+        } else {
+            self.send_many(core, out.leaving(batch));
+        }
+        out.clear();
+    }
+
+    #[inline(never)]
+    fn send_many(&mut self, core: &mut Core, mut left: Outgoing<'_>) {
         if self.queue.is_empty() {
             self.try_send(core, &mut left);
         }
         if !left.is_done() {
             self.enqueue(core, left);
         }
-        out.clear();
+    }
+
+    /// The first of these was not, for this reason.
+    #[cold]
+    fn not_sent(&mut self, core: &mut Core, mut left: Outgoing<'_>, error: io::Error) {
+        if self.take_note(core, &mut left, error) {
+            self.try_send(core, &mut left);
+        }
+        if !left.is_done() {
+            self.enqueue(core, left);
+        }
     }
 
     /// Has them wait, within the limits.
@@ -59,6 +87,23 @@ impl<K: Socket> Outlet<K> {
                 core.counters[self.counters as usize].datagrams_dropped += 1;
             }
         }
+    }
+
+    /// Why the first of these was not sent. It is dropped if it never will be; false if there is no room.
+    #[cold]
+    fn take_note(&mut self, core: &mut Core, left: &mut Outgoing<'_>, error: io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return false,
+            io::ErrorKind::Interrupted => {}
+            _ => {
+                core.counters[self.counters as usize].datagrams_dropped += 1;
+                left.skip_first(1);
+                if is_refusal(&error) {
+                    self.refusal = Some(error);
+                }
+            }
+        }
+        true
     }
 
     /// Sends what waits, until the system has no room.
@@ -84,22 +129,18 @@ impl<K: Socket> Outlet<K> {
     /// Hands datagrams to the system, and drops those that it will never take. Those are left for which it has no more
     /// room.
     fn try_send(&mut self, core: &mut Core, left: &mut Outgoing<'_>) {
-        let counters = &mut core.counters[self.counters as usize];
         while !left.is_done() {
             match self.socket.send_batch(left.clone()) {
                 Ok(sent) => {
                     // At least one, whatever a driver says: so this ends.
                     let sent = sent.clamp(1, left.len());
+                    let counters = &mut core.counters[self.counters as usize];
                     counters.datagrams_out += sent as u64;
                     counters.bytes_out += left.skip_first(sent) as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    counters.datagrams_dropped += 1;
-                    left.skip_first(1);
-                    if is_refusal(&error) {
-                        self.refusal = Some(error);
+                    if !self.take_note(core, left, error) {
+                        break;
                     }
                 }
             }

@@ -77,7 +77,11 @@ fn a_peer_that_takes_nothing_stalls_again() {
     harness.feed(b"PING 2\n");
     harness.advance(millis(60_000));
     let replay = replay_with_limits(narrow(), PingPong::default, &only_file(&folder));
-    assert_eq!(replay.close_reason(), Some("a limit was hit: write_stall: the peer took no byte for 30s"), "{replay}");
+    assert_eq!(
+        replay.close_reason(),
+        Some("a limit was hit: write_stall: of the output that waits the peer took too little in 30s"),
+        "{replay}"
+    );
     assert_eq!(replay.sent(), b"PONG 1\n");
 }
 

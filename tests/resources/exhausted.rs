@@ -14,7 +14,7 @@ use crate::crowd::{Process, orders, tell};
 use crate::gauge::{Processor, alone};
 
 /// Descriptors that the server may have, all in all.
-const LIMIT: u32 = 40;
+const LIMIT: u32 = 48;
 
 #[test]
 fn a_server_out_of_descriptors_neither_spins_nor_stops_and_accepts_again() {
@@ -23,7 +23,8 @@ fn a_server_out_of_descriptors_neither_spins_nor_stops_and_accepts_again() {
     let address: SocketAddr = server.reply().parse().unwrap();
     let mut clients: Vec<TcpStream> = (0..60).map(|_| tcp(address)).collect();
     let accepted: u32 = server.order("accepted").parse().unwrap();
-    assert!((20..LIMIT).contains(&accepted), "{accepted} accepted, then no more descriptors");
+    // At least half of them, or the others could not all have their turn together.
+    assert!((30..LIMIT).contains(&accepted), "{accepted} accepted, then no more descriptors");
     assert_eq!(round_trip(&mut clients[0], b"served all the same"), b"served all the same");
 
     let observed = server.order("observe");

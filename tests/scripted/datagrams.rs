@@ -59,6 +59,18 @@ fn what_would_block_waits_in_order_and_leaves_when_there_is_room() {
 }
 
 #[test]
+fn room_that_is_told_of_together_with_a_datagram_is_heard_of() {
+    let (mut world, _) = echo(Limits::default());
+    world.network.set_datagram_window(address(HERE), 0);
+    send(&mut world, b"first");
+    assert_eq!(world.network.take_datagrams(address(HERE)), []);
+    world.network.set_datagram_window(address(HERE), 10);
+    send(&mut world, b"second");
+    let sent = world.network.take_datagrams(address(HERE));
+    assert_eq!(sent, [(address(THERE), b"first".to_vec()), (address(THERE), b"second".to_vec())]);
+}
+
+#[test]
 fn beyond_the_queue_they_are_dropped_and_counted() {
     let (mut world, socket) = echo(Limits { datagram_queue: 10_000, ..Limits::default() });
     world.network.set_datagram_window(address(HERE), 0);

@@ -98,9 +98,15 @@ fn the_loud_share_the_turns_evenly() {
 
 /// A crowd that speaks in each turn, beside one whose peer has sent `flood`. Gives what the loop read of that in the turns.
 fn read_beside(others: usize, flood: &[u8], protocol: fn() -> Box<dyn Protocol>) -> Vec<usize> {
+    read_beside_after(b"", others, flood, protocol)
+}
+
+/// The same after a greeting.
+fn read_beside_after(greeting: &[u8], others: usize, flood: &[u8], protocol: fn() -> Box<dyn Protocol>) -> Vec<usize> {
     let mut world = World::new();
     world.event_loop.listen(address(1), move |_| Some(protocol())).unwrap();
     let loud = world.network.connect(address(1)).unwrap();
+    loud.send(greeting);
     world.settle();
     world.listen(|| TcpEcho);
     let quiet: Vec<Peer> = (0..others).map(|_| world.peer()).collect();
@@ -148,6 +154,45 @@ fn nor_are_more_messages_of_a_flood_handled_between_two_turns_of_others_than_fit
     let most = 4 * (96 << 10) / frame.len();
     let handled = HANDLED.get();
     assert!((most - 100..=most).contains(&handled), "{handled} messages in four turns, {read:?} bytes");
+}
+
+#[test]
+fn nor_are_small_messages_read_on_behind_a_large_one_that_was_cut() {
+    // Messages with their length before them.
+    let messages = || -> Box<dyn Protocol> {
+        Box::new(protocol_fn(|_, input| {
+            while let Some(head) = input.first_chunk() {
+                let total = 4 + usize::try_from(u32::from_be_bytes(*head)).unwrap();
+                if input.len() < total {
+                    input.wait_for(total);
+                    break;
+                }
+                input.take(total);
+            }
+            Ok(())
+        }))
+    };
+    let message = |len: usize| [&u32::try_from(len).unwrap().to_be_bytes()[..], &vec![7; len]].concat();
+    let (share, large) = (96 << 10, message(20_000));
+    let before = message(12).repeat(share / 16 - 100);
+    let flood = [&before[..], &large, &message(12).repeat(50_000)].concat();
+    let read = read_beside(63, &flood, messages);
+    assert_eq!(read[0], before.len() + large.len() + 1024, "a header may follow");
+    assert_eq!(read[1..], [share; 3]);
+}
+
+#[test]
+fn nor_behind_a_small_one_whose_rest_goes_to_a_buffer_of_its_own() {
+    let sink = || -> Box<dyn Protocol> { Box::new(WebSocket::server(message_fn(|_, _| Ok(())))) };
+    let (share, frame) = (96 << 10, |len| web_socket::frame(web_socket::BINARY, &vec![7; len]));
+    let flood = frame(27).repeat(20_000);
+    let read = read_beside_after(web_socket::REQUEST, 63, &flood, sink);
+    assert!(read.iter().all(|read| (share..share + 33).contains(read)), "{read:?}");
+    // Of a large one the rest is read at once.
+    let flood = [frame(3 * share), flood].concat();
+    let read = read_beside_after(web_socket::REQUEST, 63, &flood, sink);
+    assert!((share + 8_192..=share + (256 << 10)).contains(&read[0]), "{read:?}");
+    assert!(read[3] < share + 33, "{read:?}");
 }
 
 /// Has a WebSocket echo two messages of a mebibyte beside so many others that speak in each turn. Gives the most bytes that

@@ -1,4 +1,5 @@
-//! A large message that a full read has cut is waited for where it lies: the rest is read behind it.
+//! A message that a full read has cut: a large one is waited for where it lies, and the rest is read behind it; a small one
+//! goes before the next read, which is as long as any.
 
 use switchboard::{Context, Failure, Input, Limits, Protocol};
 
@@ -97,7 +98,13 @@ fn a_short_one_one_without_room_and_one_not_cut_are_not_read_on() {
 struct Patient {
     length: usize,
     waits: bool,
+    taken: usize,
     log: Log,
+}
+
+/// The byte that comes at this place of what is sent to it.
+fn nth(place: usize) -> u8 {
+    u8::try_from(place % 251).unwrap()
 }
 
 impl Protocol for Patient {
@@ -105,7 +112,9 @@ impl Protocol for Patient {
         self.log.note(input.len().to_string());
         assert!(!self.waits || input.len() >= self.length, "called before what it waits for has arrived");
         while input.len() >= self.length {
-            input.take(self.length);
+            let message = input.take(self.length);
+            assert!(message.iter().enumerate().all(|(place, &byte)| byte == nth(self.taken + place)), "in their order");
+            self.taken += self.length;
         }
         self.waits = !input.is_empty();
         input.wait_for(self.length);
@@ -113,19 +122,55 @@ impl Protocol for Patient {
     }
 }
 
+/// What it is offered of so many bytes in such pieces; how many reads that takes; what it holds in the end.
+fn patient(length: usize, read_budget: usize, pieces: impl IntoIterator<Item = usize>) -> (Vec<String>, u64, usize) {
+    let log = Log::default();
+    let mut world = World::with_limits(Limits { read_budget, ..Limits::default() });
+    let of_loop = log.clone();
+    world.listen(move || Patient { length, waits: false, taken: 0, log: of_loop.clone() });
+    let peer = world.peer();
+    let mut sent = 0;
+    for piece in pieces {
+        peer.send(&(sent..sent + piece).map(nth).collect::<Vec<u8>>());
+        sent += piece;
+        world.settle();
+    }
+    assert_eq!(peer.unread(), 0);
+    let held = world.event_loop.core().held_bytes();
+    peer.finish();
+    world.settle();
+    assert_eq!(world.event_loop.core().held_bytes(), 0);
+    (log.take(), peer.calls().0, held)
+}
+
 #[test]
 fn who_only_waits_is_not_called_before_all_has_arrived() {
     for (length, pieces) in [(20_000, [BUDGET, 1000, 2616]), (BUDGET + 1, [BUDGET, 1, 0]), (BUDGET + 2, [BUDGET, 1, 1])]
     {
-        let log = Log::default();
-        let mut world = World::with_limits(Limits { read_budget: BUDGET, ..Limits::default() });
-        let of_loop = log.clone();
-        world.listen(move || Patient { length, waits: false, log: of_loop.clone() });
-        let peer = world.peer();
-        for piece in pieces {
-            peer.send(&vec![7; piece]);
-            world.settle();
+        assert_eq!(patient(length, BUDGET, pieces).0, [BUDGET.to_string(), length.to_string()], "{length}");
+    }
+    assert_eq!(patient(5, BUDGET, [1; 7]).0, ["1", "5", "1"]);
+}
+
+#[test]
+fn of_a_flood_of_small_messages_each_read_is_a_long_one() {
+    for length in [7, 20, 1024] {
+        let (offered, reads, held) = patient(length, BUDGET, [100 * BUDGET + 1]);
+        let most = (BUDGET..BUDGET + length).map(|offered| offered.to_string()).collect::<Vec<_>>();
+        assert!(offered[..100].iter().all(|offered| most.contains(offered)), "{offered:?}");
+        assert_eq!(reads, 102, "one for the last byte, one for the end");
+        assert!(held <= 2 * length.max(128), "{held} bytes held with a part of {length}");
+    }
+}
+
+#[test]
+fn wherever_a_message_is_cut_its_bytes_come_in_order() {
+    for read_budget in [100, BUDGET, 256 * 1024] {
+        for length in [3, 250, 8_191, 8_192, 8_193, 20_000] {
+            for piece in [97, 1460, 8_192, 65_536] {
+                let (offered, ..) = patient(length, read_budget, [piece; 20]);
+                assert!(!offered.is_empty());
+            }
         }
-        assert_eq!(log.take(), [BUDGET.to_string(), length.to_string()], "{length}");
     }
 }

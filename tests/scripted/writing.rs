@@ -110,9 +110,42 @@ fn a_peer_that_takes_no_byte_for_the_stall_time_is_closed() {
     assert!(harness.is_open());
     harness.advance(millis(1));
     let reason = harness.close_reason().unwrap();
-    assert_eq!(reason.to_string(), "a limit was hit: write_stall: the peer took no byte for 30s");
+    assert_eq!(
+        reason.to_string(),
+        "a limit was hit: write_stall: of the output that waits the peer took too little in 30s"
+    );
     assert!(harness.peer().saw_reset(), "what it never took is lost");
     assert_eq!(harness.core().counters().bytes_unsent, 4);
+}
+
+/// The peer takes so many bytes each 29 seconds. After how many seconds it has all, or is closed.
+fn taken_by(bytes: usize, output: usize) -> (u64, Option<String>) {
+    let mut harness = idle(Limits::default());
+    harness.set_window(0);
+    harness.with(|cx| cx.send(&vec![7; output]));
+    let mut seconds = 0;
+    while harness.is_open() && harness.core().held_bytes() > 0 {
+        harness.advance(Duration::from_secs(1));
+        seconds += 1;
+        assert!(seconds < 10_000, "it ends");
+        if seconds % 29 == 0 && harness.is_open() {
+            harness.set_window(bytes);
+        }
+    }
+    assert_eq!((harness.core().held_bytes(), harness.core().armed_timers()), (0, 0));
+    (seconds, harness.close_reason().map(ToString::to_string))
+}
+
+#[test]
+fn a_peer_that_takes_hardly_a_byte_now_and_then_is_closed_too_and_a_slow_one_is_not() {
+    let reason = "a limit was hit: write_stall: of the output that waits the peer took too little in 240s";
+    let closed = |seconds| (seconds, Some(reason.to_owned()));
+    assert_eq!(taken_by(1, 1 << 20), closed(240));
+    assert_eq!(taken_by(1, 100), closed(240));
+    assert_eq!(taken_by(1, 8), (8 * 29, None), "all in time");
+    // 128 KiB each 240 seconds are enough, and a mebibyte takes its time.
+    assert_eq!(taken_by(16 << 10, 1 << 20), (64 * 29, None));
+    assert_eq!(taken_by((16 << 10) - 1, 1 << 20), closed(240));
 }
 
 #[test]

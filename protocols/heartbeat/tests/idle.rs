@@ -147,7 +147,8 @@ fn output_that_waits_is_left_to_the_write_stall() {
 
 #[test]
 fn a_slow_reader_is_not_idle() {
-    let mut harness = around(echo());
+    let limits = Limits { write_stall: MINUTE * 5, ..Limits::default() };
+    let mut harness = Harness::with_limits(IdleTimeout::new(MINUTE).around(echo()), limits);
     harness.set_window(0);
     harness.feed(&[b'x'; 100]);
     for _ in 0..99 {

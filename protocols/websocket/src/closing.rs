@@ -83,6 +83,9 @@ impl<H: Handler> WebSocket<H> {
         if self.state.is_client() {
             self.state.arm(cx, self.state.settings.close_timeout);
         } else {
+            // This side's end is at once; the peer's is waited for. Behind its close frame it may still send pings and pongs
+            // until it has got ours (RFC 6455 §5.5.2: "before the connection is closed"), and to leave them unread would
+            // reset the connection, which may destroy our close frame on its way.
             cx.close();
         }
         Ok(())

@@ -137,6 +137,26 @@ fn pings_are_answered_behind_the_own_close_frame() {
     }
 }
 
+/// §5.5.2, §5.5.3: until the WebSocket is closed a client may send pings, and unasked pongs, behind its close frame: before it
+/// has got the server's. They reset nothing, and so don't destroy that frame on its way; §7.1.1: they are discarded.
+#[test]
+fn pings_behind_the_peers_close_frame_reset_nothing() {
+    for ours in [false, true] {
+        let [mut side, _] = Side::both();
+        if ours {
+            side.close();
+        }
+        side.feed(OpCode::Close, &close_payload(4000, "ours"));
+        assert!(side.harness.saw_eof() && !side.harness.peer().is_closed(), "a FIN, at once, and no more");
+        side.feed(OpCode::Ping, b"not yet answered");
+        side.feed(OpCode::Pong, b"unasked");
+        assert_eq!(side.harness.peer().unread(), 0);
+        assert_eq!(side.sent(), [(0x88, close_payload(4000, "ours"))]);
+        assert_eq!(side.ends(), (4000, "ours".to_owned()));
+        assert!(side.harness.peer().is_closed() && !side.harness.peer().saw_reset());
+    }
+}
+
 /// §5.5.1: the first close frame of the peer's is answered by one, in every order, and no side sends two.
 #[test]
 fn each_side_sends_one_close_frame() {

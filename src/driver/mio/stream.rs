@@ -1,8 +1,63 @@
-//! The system calls of each message.
+//! The operating system's connections, and the calls of each message.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 
 use ::mio::net::TcpStream;
+
+use crate::driver::Stream;
+
+/// A connection of the [`MioDriver`](super::MioDriver): TCP's, or a Unix stream socket.
+#[derive(Debug)]
+pub struct MioStream(pub(super) TcpStream);
+
+/// For options that [`StreamOptions`](crate::StreamOptions) has not.
+#[cfg(unix)]
+impl std::os::fd::AsFd for MioStream {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Stream for MioStream {
+    #[inline(always)]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        system::receive(&mut self.0, buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read_vectored(buffers)
+    }
+
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        system::send(&mut self.0, bytes)
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        system::send_last(&mut self.0, bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(pieces)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        self.0.take_error()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
 
 /// On Linux they are made without libc, in which each is a cancellation point: in a program with a second thread these
 /// cost some 50 instructions more (some 10 in one without), which is a third of an echo.
@@ -13,18 +68,18 @@ mod system {
     use super::{TcpStream, io};
 
     #[inline(always)]
-    pub(in crate::driver::mio) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         rustix::net::recv(&*stream, buffer, RecvFlags::empty()).map(|(_, count)| count).map_err(error)
     }
 
     #[inline(always)]
-    pub(in crate::driver::mio) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL).map_err(error)
     }
 
     /// The FIN that follows leaves in the same segment: the way through the network, and its wake-up of the peer, once
     /// rather than twice.
-    pub(in crate::driver::mio) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         rustix::net::send(&*stream, bytes, SendFlags::NOSIGNAL | SendFlags::MORE).map_err(error)
     }
 
@@ -42,17 +97,15 @@ mod system {
 
     use super::{TcpStream, io};
 
-    pub(in crate::driver::mio) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.read(buffer)
     }
 
-    pub(in crate::driver::mio) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
     }
 
-    pub(in crate::driver::mio) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn send_last(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         send(stream, bytes)
     }
 }
-
-pub(super) use system::{receive, send, send_last};

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use ::mio::net::UdpSocket;
+use ::mio::{Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
 
 use super::options::{set_buffers, set_reuse_port, set_route};
@@ -18,12 +19,18 @@ mod batched;
 mod calls;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod control;
+mod room;
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
+mod room_tests;
+mod single;
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 #[allow(clippy::unwrap_used, reason = "what must not fail in a test may panic")]
 mod tests;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) use calls::Calls;
+use room::Room;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use {
     crate::driver::{Batch, Outgoing},
@@ -40,6 +47,8 @@ pub(super) struct Calls;
 #[derive(Debug)]
 pub struct MioSocket {
     pub(super) socket: UdpSocket,
+    /// Whom it is registered with.
+    room: Option<Room>,
     /// The one it is connected to.
     peer: Option<SocketAddr>,
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -75,6 +84,12 @@ impl MioSocket {
         Self::new(socket, peer.is_ipv6(), Some(peer), options, calls)
     }
 
+    /// From now on readiness is reported to this registry.
+    pub(super) fn register(mut self, registry: Rc<Registry>, token: Token) -> io::Result<Self> {
+        self.room = Some(Room::register(registry, token, &mut self.socket)?);
+        Ok(self)
+    }
+
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn new(
         socket: Socket2,
@@ -87,7 +102,7 @@ impl MioSocket {
         let socket = UdpSocket::from_std(socket.into());
         let (class, width, calls) = (options.dscp.unwrap_or(0) << 2, Width::default(), Rc::clone(calls));
         let largest_segment = if options.offload { u16::MAX } else { 0 };
-        Ok(Self { socket, peer, is_v6, class, width, largest_segment, calls, control })
+        Ok(Self { socket, room: None, peer, is_v6, class, width, largest_segment, calls, control })
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -101,7 +116,7 @@ impl MioSocket {
         if options.local_addresses || options.receive_ecn {
             return Err(unsupported(if options.receive_ecn { "receive_ecn" } else { "local_addresses" }));
         }
-        Ok(Self { socket: UdpSocket::from_std(socket.into()), peer })
+        Ok(Self { socket: UdpSocket::from_std(socket.into()), room: None, peer })
     }
 }
 
@@ -192,23 +207,25 @@ impl Socket for MioSocket {
     /// One datagram; with [`UdpOptions::offload`] it may be several of one peer end to end, which a batch tells apart.
     #[inline]
     fn recv_from(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let (len, source) = self.socket.recv_from(buffer)?;
+        let (len, source) = single::receive(&self.socket, buffer)?;
         Ok(Received { len, source, local: None, ecn: None })
     }
 
     #[inline]
     fn send_to(&mut self, payload: &[u8], target: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        self.send_one(&Transmit { payload, target, source, ecn: None })
+        let sent = self.send_one(&Transmit { payload, target, source, ecn: None });
+        self.heed_room(sent.map(|()| 1), 1).map(drop)
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn recv_batch(&mut self, batch: &mut Batch) -> io::Result<()> {
-        self.receive(batch)
+        if batch.room() == 1 { self.receive_singly(batch) } else { self.receive(batch) }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_batch(&mut self, datagrams: Outgoing<'_>) -> io::Result<usize> {
-        self.send(&datagrams)
+        let sent = self.send(&datagrams);
+        self.heed_room(sent, datagrams.len())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -217,6 +234,18 @@ impl Socket for MioSocket {
 }
 
 impl MioSocket {
+    /// So many were sent of so many; or none, perhaps for want of room.
+    #[inline]
+    fn heed_room(&mut self, sent: io::Result<usize>, all: usize) -> io::Result<usize> {
+        let Some(room) = &mut self.room else { return sent };
+        match &sent {
+            Ok(count) if room.is_awaited() && *count == all => room.end(&mut self.socket),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => room.begin(&mut self.socket)?,
+            _ => {}
+        }
+        sent
+    }
+
     #[inline]
     fn send_one(&self, datagram: &Transmit<'_>) -> io::Result<()> {
         if datagram.source.is_some() || datagram.ecn.is_some() {
@@ -224,8 +253,11 @@ impl MioSocket {
         }
         let &Transmit { payload, target, .. } = datagram;
         // Not everywhere may a connected socket be told whom to send to.
-        let sent = if self.peer.is_some() { self.socket.send(payload) } else { self.socket.send_to(payload, target) };
-        sent.map(drop)
+        if self.peer.is_some() {
+            single::send(&self.socket, payload).map(drop)
+        } else {
+            single::send_to(&self.socket, payload, target).map(drop)
+        }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]

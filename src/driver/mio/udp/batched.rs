@@ -72,6 +72,7 @@ fn receive<S: Name, const N: usize, const CONTROL: bool>(
 
 impl MioSocket {
     /// Receives until the batch is full or nothing is left.
+    #[inline(never)]
     pub(super) fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
         while batch.room() > 0 {
             let width = self.width.within(batch.room());
@@ -109,7 +110,9 @@ impl MioSocket {
         Some(result)
     }
 
-    fn receive_singly(&mut self, batch: &mut Batch) -> io::Result<()> {
+    /// As [`receive`](Self::receive), a call for each.
+    #[inline]
+    pub(super) fn receive_singly(&mut self, batch: &mut Batch) -> io::Result<()> {
         match &mut self.control {
             Some(control) => control.receive_singly(&self.socket, batch),
             None => batch.fill(self),
