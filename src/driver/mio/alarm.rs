@@ -30,7 +30,7 @@ impl Alarm {
         Self { at: Time::ZERO, bell: system::Bell::hang(registry) }
     }
 
-    /// The timeout that a wait which begins now still needs. `seen` is a time that the clock has shown, as late as is known.
+    /// The timeout that a wait which begins now still needs. `seen` is the latest time that the clock has shown.
     #[inline]
     pub(super) fn stand_in(&mut self, timeout: Option<Duration>, seen: Time, clock: Clock) -> Option<Duration> {
         let wait = timeout.filter(|wait| !wait.is_zero());
@@ -42,7 +42,7 @@ impl Alarm {
     fn set(&mut self, wait: Duration, seen: Time, clock: Clock) -> bool {
         let Some(bell) = &self.bell else { return false };
         let now = clock.now();
-        // For the time that is meant: by what the call itself takes later, it would be set anew for each wait for the same.
+        // For the time that is meant: set later by what the calls take, each wait for the same would set it anew.
         let begin = if now <= seen + Self::RECENT { seen } else { now };
         let at = begin + wait.min(Self::LONGEST);
         let is_set = bell.set(at.saturating_since(now).max(Duration::from_nanos(1)));
