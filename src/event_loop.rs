@@ -202,7 +202,9 @@ impl<D: Driver> EventLoop<D> {
             self.shop.give_back();
             self.datagrams.batch.give_back();
         }
-        std::mem::swap(&mut self.core.ready, &mut self.ready);
+        if !self.core.ready.is_empty() {
+            std::mem::swap(&mut self.core.ready, &mut self.ready);
+        }
         self.driver.answered(&mut self.ready);
         self.core.burst = self.shop.share(D::ready(&self.events).size_hint().0 + self.ready.len());
         Ok(())
