@@ -108,7 +108,7 @@ fn who_watches_the_descriptor_is_told_once_that_it_has_rung() {
 
 #[test]
 fn where_there_is_none_waits_have_their_timeouts() {
-    let mut alarm = Alarm { at: Time::ZERO, bell: None };
+    let mut alarm = Alarm { at: Time::ZERO, wait: Duration::MAX, bell: None };
     let clock = Clock::starting_now();
     for wait in [None, Some(Duration::ZERO), Some(Duration::from_millis(5)), Some(Duration::MAX)] {
         assert_eq!(alarm.stand_in(wait, clock.now(), clock), wait);
