@@ -62,7 +62,7 @@ impl Stream for MioStream {
 /// On Linux they are made without libc, in which each is a cancellation point: in a program with a second thread these
 /// cost some 50 instructions more (some 10 in one without), which is a third of an echo.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod system {
+pub(super) mod system {
     use rustix::net::{RecvFlags, SendFlags};
 
     use super::{TcpStream, io};
@@ -86,7 +86,7 @@ mod system {
     /// Kept apart, or the error that it nearly never comes to would be made each time.
     #[cold]
     #[inline(never)]
-    fn error(error: rustix::io::Errno) -> io::Error {
+    pub(in crate::driver::mio) fn error(error: rustix::io::Errno) -> io::Error {
         error.into()
     }
 }

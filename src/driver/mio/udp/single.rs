@@ -10,6 +10,7 @@ mod system {
     use rustix::net::{RecvFlags, SendFlags};
 
     use crate::driver::batch::NOBODY;
+    use crate::driver::mio::stream::system::error;
 
     #[inline]
     pub(in crate::driver::mio) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -26,13 +27,6 @@ mod system {
     #[inline]
     pub(in crate::driver::mio) fn send_to(socket: &UdpSocket, payload: &[u8], to: SocketAddr) -> io::Result<usize> {
         rustix::net::sendto(socket, payload, SendFlags::NOSIGNAL, &to).map_err(error)
-    }
-
-    /// Apart, as there.
-    #[cold]
-    #[inline(never)]
-    fn error(error: rustix::io::Errno) -> io::Error {
-        error.into()
     }
 }
 
