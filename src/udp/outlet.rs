@@ -67,9 +67,8 @@ impl<K: Socket> Outlet<K> {
     #[cold]
     fn not_sent(&mut self, core: &mut Core, mut left: Outgoing<'_>, error: io::Error) {
         if self.take_note(core, &mut left, error) {
-            self.try_send(core, &mut left);
-        }
-        if !left.is_done() {
+            self.send_many(core, left);
+        } else {
             self.enqueue(core, left);
         }
     }
