@@ -202,6 +202,7 @@ impl<D: Driver> EventLoop<D> {
             self.shop.give_back();
             self.datagrams.batch.give_back();
         }
+        // Mostly there is nobody: to look first spares 7 instructions a turn.
         if !self.core.ready.is_empty() {
             std::mem::swap(&mut self.core.ready, &mut self.ready);
         }

@@ -57,7 +57,7 @@ impl<S: Stream> Connection<S> {
             Err(error) => return Err(Unusual::Read(Err(error))),
         };
         if count == 0 {
-            return Err(Unusual::Eof); // as a case of its own two instructions less than above
+            return Err(Unusual::Eof); // as an arm of the match it costs two instructions more
         }
         if count >= buffer.len() || !short_means_drained {
             return Err(Unusual::Read(Ok(count)));
