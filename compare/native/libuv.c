@@ -2,14 +2,18 @@
 
 #include <uv.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKLOG = 4096 };
+enum {
+    BACKLOG = 4096,
+    DATAGRAMS = 20, // that recvmmsg may bring at once: libuv takes no more
+};
 
-// What is read into: nobody keeps it, since what is not written at once is copied.
-static char buffer[64 * 1024];
+// What is read into, 64 KiB of it for a stream and for a datagram, as libuv suggests: nobody keeps it, since what is not written at once is copied.
+static char buffer[DATAGRAMS * 64 * 1024];
 
 // What the socket did not take.
 struct rest {
@@ -35,8 +39,7 @@ static struct rest *keep(uv_buf_t *unsent) {
 }
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *room) {
-    (void) handle, (void) suggested;
-    *room = uv_buf_init(buffer, sizeof(buffer));
+    *room = uv_buf_init(buffer, handle->type == UV_UDP ? sizeof(buffer) : suggested);
 }
 
 static void on_closed(uv_handle_t *handle) {
@@ -88,16 +91,39 @@ static void on_sent(uv_udp_send_t *request, int status) {
     free(request);
 }
 
+// What came at once, to go back at once.
+static struct {
+    unsigned int count;
+    uv_buf_t payloads[DATAGRAMS];
+    struct sockaddr_in peers[DATAGRAMS];
+} batch;
+
+static void send_back(uv_udp_t *socket) {
+    uv_buf_t *payloads[DATAGRAMS];
+    unsigned int ones[DATAGRAMS];
+    struct sockaddr *peers[DATAGRAMS];
+    for (unsigned int i = 0; i < batch.count; i++) {
+        payloads[i] = &batch.payloads[i];
+        ones[i] = 1;
+        peers[i] = (struct sockaddr *) &batch.peers[i];
+    }
+    int sent = uv_udp_try_send2(socket, batch.count, payloads, ones, peers, 0); // UV_EAGAIN where something waits already
+    for (unsigned int i = sent < 0 ? 0 : sent; i < batch.count; i++) {
+        struct rest *rest = keep(payloads[i]);
+        uv_udp_send(&rest->request.send, socket, payloads[i], 1, peers[i], on_sent);
+    }
+    batch.count = 0;
+}
+
 static void on_datagram(
     uv_udp_t *socket, ssize_t length, const uv_buf_t *room, const struct sockaddr *peer, unsigned int flags) {
-    (void) flags;
-    if (length < 0 || !peer) {
-        return; // nothing more is there
+    if (length >= 0 && peer) {
+        batch.payloads[batch.count] = uv_buf_init(room->base, length);
+        memcpy(&batch.peers[batch.count++], peer, sizeof(struct sockaddr_in));
     }
-    uv_buf_t unsent = uv_buf_init(room->base, length);
-    if (uv_udp_try_send(socket, &unsent, 1, peer) == UV_EAGAIN) {
-        struct rest *rest = keep(&unsent);
-        uv_udp_send(&rest->request.send, socket, &unsent, 1, peer, on_sent);
+    // It is one of several but for the last call, which brings none.
+    if (!(flags & UV_UDP_MMSG_CHUNK) && batch.count > 0) {
+        send_back(socket);
     }
 }
 
@@ -111,6 +137,7 @@ int main(int count, char **arguments) {
         fputs("usage: libuv tcp|udp PORT\n", stderr);
         return EXIT_FAILURE;
     }
+    signal(SIGPIPE, SIG_IGN); // libuv leaves that to its users
     uv_loop_t *loop = uv_default_loop();
     struct sockaddr_in address;
     int length = sizeof(address);
@@ -118,7 +145,7 @@ int main(int count, char **arguments) {
     uv_tcp_t listener;
     uv_udp_t socket;
     if (strcmp(arguments[1], "udp") == 0) {
-        check(uv_udp_init(loop, &socket), "socket");
+        check(uv_udp_init_ex(loop, &socket, AF_INET | UV_UDP_RECVMMSG), "socket");
         check(uv_udp_bind(&socket, (struct sockaddr *) &address, 0), "bind");
         check(uv_udp_recv_start(&socket, on_allocate, on_datagram), "receive");
         check(uv_udp_getsockname(&socket, (struct sockaddr *) &address, &length), "address");

@@ -58,19 +58,21 @@ impl<S: Stream> Connection<S> {
         let spare = tail.spare(most);
         let wanted = spare.len();
         let result = self.stream.read(spare);
-        if let Ok(count) = result {
-            tail.filled(count);
-        }
+        let count = *result.as_ref().unwrap_or(&0);
+        tail.filled(count);
         let enough = tail.len() >= tail.wait_for;
+        if count > 0 {
+            // Even if there is no memory for it: it was read, and will be counted as discarded.
+            self.note_read(core, count, count < wanted && shop.short_means_drained);
+        }
         if let Err(limit) = self.charge_tail(core) {
             return self.broke(core, CloseReason::Limit(limit));
         }
-        let count = match result {
+        match result {
             Ok(0) => return self.reached_eof(core, shop),
-            Ok(count) => count,
+            Ok(_) => {}
             Err(error) => return self.read_failed(core, error),
-        };
-        self.note_read(core, count, count < wanted && shop.short_means_drained);
+        }
         let outcome = if enough { self.offer(core, &mut shop.out) } else { Outcome::GoOn };
         self.settle(core, shop, outcome, true)
     }

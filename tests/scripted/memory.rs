@@ -30,6 +30,22 @@ fn unread_input_counts_and_the_one_that_goes_beyond_is_closed() {
 }
 
 #[test]
+fn what_goes_beyond_it_was_read_and_discarded() {
+    let waits = Spy::new("it", &Log::default()).on_data(|_, input| {
+        input.wait_for(1_000_000);
+        Ok(())
+    });
+    let mut harness = Harness::with_limits(waits, Limits { read_budget: 60_000, ..tight() });
+    harness.feed(&[0; 200_000]); // at once, so that the read for which memory is short brings something
+    assert!(is_loop_memory(harness.close_reason()), "{:?}", harness.close_reason());
+    let read = (200_000 - harness.peer().unread()) as u64;
+    let calls = harness.peer().calls().0;
+    let counters = harness.core().counters();
+    assert!(calls > 1 && read > 100_000, "{read} bytes in {calls} reads");
+    assert_eq!((counters.reads, counters.bytes_in, counters.bytes_discarded), (calls, read, read));
+}
+
+#[test]
 fn waiting_output_counts() {
     let mut harness = Harness::with_limits(Spy::new("it", &Log::default()), tight());
     harness.set_window(0);

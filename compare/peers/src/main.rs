@@ -4,6 +4,7 @@
 //! `peers SERVER PORT` serves on 127.0.0.1 (port 0: any that is free), prints `listening on ADDRESS`, and ends with
 //! SIGTERM.
 
+mod corked;
 mod message_io;
 mod tokio_sockets;
 mod websocket;

@@ -10,6 +10,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
 
+use crate::corked::Corked;
 use crate::tokio_sockets::accept as serve;
 
 const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -49,12 +50,39 @@ where
     }
 }
 
-/// It has no way to write without flushing.
+/// As [`echo`], for a library that flushes when it is asked for a message: all that are there, up to a bound, are taken
+/// first.
+async fn echo_by_batches<S, M, E>(mut socket: S, is_data: impl Fn(&M) -> bool)
+where
+    S: Stream<Item = Result<M, E>> + Sink<M> + Unpin,
+{
+    const MOST: usize = 64;
+    let mut messages = Vec::with_capacity(MOST);
+    while let Some(Ok(message)) = socket.next().await {
+        messages.push(message);
+        while messages.len() < MOST
+            && let Some(next) = poll_immediate(socket.next()).await
+        {
+            let Some(Ok(message)) = next else { return };
+            messages.push(message);
+        }
+        for message in messages.drain(..) {
+            if is_data(&message) && socket.feed(message).await.is_err() {
+                return;
+            }
+        }
+        if socket.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// It writes each frame to its stream at once: the stream is what puts them together.
 pub(crate) fn fastwebsockets(address: SocketAddr) -> Result<()> {
     use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
     serve(address, |mut stream| async move {
         upgrade(&mut stream, None).await?;
-        let mut socket = WebSocket::after_handshake(stream, Role::Server);
+        let mut socket = WebSocket::after_handshake(Corked::new(stream), Role::Server);
         socket.set_max_message_size(LONGEST);
         let mut socket = FragmentCollector::new(socket);
         loop {
@@ -140,7 +168,7 @@ pub(crate) fn tokio_websockets(address: SocketAddr) -> Result<()> {
         let config = Config::default().frame_size(usize::MAX); // a reply is one frame, as the message was
         let builder = ServerBuilder::new().config(config).limits(Limits::unlimited());
         let (_, socket) = builder.accept(stream).await.ok()?;
-        echo(socket, |message| message.is_text() || message.is_binary()).await;
+        echo_by_batches(socket, |message| message.is_text() || message.is_binary()).await;
         Some(())
     })
 }
