@@ -85,6 +85,12 @@ fn a_backlog_nearly_taken_gives_its_memory_back() {
 }
 
 #[test]
+fn a_backlog_that_was_taken_leaves_nothing() {
+    let _alone = alone();
+    assert_eq!(backlogs(100, 1000, 0, 1000), (0, 0));
+}
+
+#[test]
 fn a_shared_payload_waits_for_many_without_being_copied() {
     let _alone = alone();
     let (driver, network) = testkit::network();

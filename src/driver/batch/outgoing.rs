@@ -8,11 +8,13 @@ use crate::Ecn;
 use crate::datagram::Envelope;
 
 /// Datagrams to be sent, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outgoing<'a> {
     returned: Returned<'a>,
     envelopes: slice::Iter<'a, Envelope>,
     payloads: &'a [u8],
+    /// How many these are, and how many bytes of payload.
+    count: usize,
     bytes: usize,
 }
 
@@ -32,8 +34,9 @@ pub struct Transmit<'a> {
 
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(returned: Returned<'a>, envelopes: &'a [Envelope], payloads: &'a [u8]) -> Self {
-        let bytes = payloads.len() + returned.bytes();
-        Self { returned, envelopes: envelopes.iter(), payloads, bytes }
+        let back = returned.which.count_ones() as usize;
+        let bytes = payloads.len() + returned.bytes(back);
+        Self { returned, envelopes: envelopes.iter(), payloads, count: back + envelopes.len(), bytes }
     }
 
     /// The next.
@@ -49,14 +52,14 @@ impl<'a> Outgoing<'a> {
 
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.returned.which == 0 && self.envelopes.as_slice().is_empty()
+        self.count == 0
     }
 
     /// Goes on behind the first `count`. Says how many bytes those had.
     pub(crate) fn skip_first(&mut self, count: usize) -> usize {
         let before = self.bytes;
-        if count >= self.len() {
-            (self.returned, self.envelopes, self.payloads, self.bytes) = (Returned::default(), [].iter(), &[], 0);
+        if count >= self.count {
+            *self = Self::default();
         } else {
             self.by_ref().take(count).for_each(drop);
         }
@@ -84,13 +87,12 @@ impl<'a> Iterator for Outgoing<'a> {
                 Transmit { payload, target, source, ecn }
             }
         };
-        self.bytes -= next.payload.len();
+        (self.count, self.bytes) = (self.count - 1, self.bytes - next.payload.len());
         Some(next)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = self.returned.which.count_ones() as usize + self.envelopes.len();
-        (len, Some(len))
+        (self.count, Some(self.count))
     }
 }
 
@@ -119,9 +121,9 @@ impl<'a> Returned<'a> {
         self.which == 0
     }
 
-    /// Bytes of payload in all of them.
-    fn bytes(&self) -> usize {
-        if self.which.count_ones() as usize == self.arrived.len() {
+    /// Bytes of payload in all of them, which are so many.
+    fn bytes(&self, count: usize) -> usize {
+        if count == self.arrived.len() {
             return self.all;
         }
         self.clone().map(|next| next.payload.len()).sum()
