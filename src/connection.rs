@@ -12,6 +12,8 @@
 //! This file calls the protocol; `settling` carries out what it asked for; `connecting`, `resting`, `reading`, `lent`,
 //! `unconsumed`, `writing`, `broken`, `ending` and `watching` are the rest of it.
 
+use bytes::{Buf, BytesMut};
+
 use crate::context::Requests;
 use crate::driver::Stream;
 use crate::link::{Flag, Link};
@@ -72,7 +74,7 @@ const HEADERS: usize = 1024;
 
 /// The loop's buffers, lent to whichever connection has its turn.
 pub(crate) struct Workshop {
-    pub(crate) read_buffer: Box<[u8]>,
+    pub(crate) read_buffer: BytesMut,
     /// How much of it one visit may fill in this turn.
     pub(crate) visit: usize,
     pub(crate) out: Outbox,
@@ -86,17 +88,29 @@ impl Workshop {
     pub(crate) fn new(limits: &Limits, short_means_drained: bool) -> Self {
         let Limits { read_budget, high_water, .. } = *limits;
         let returnable_at = if read_budget <= high_water { 0 } else { Input::NOWHERE };
-        let read_buffer = vec![0; read_budget + HEADERS].into_boxed_slice();
+        let read_buffer = Self::new_read_buffer(read_budget + HEADERS);
         let out = Outbox::for_visits(read_budget + HEADERS);
         Self { read_buffer, visit: read_budget, out, returnable_at, short_means_drained }
+    }
+
+    /// Begins with a line of the cache: 16 bytes behind the beginning of a page, where large memory of glibc lies, the
+    /// system's copies cost AMD's Zen 4 an eighth to a quarter more of the processor time of a message of 256 KiB.
+    fn new_read_buffer(length: usize) -> BytesMut {
+        const LINE: usize = 64;
+        let mut buffer = BytesMut::zeroed(length + LINE);
+        buffer.advance(buffer.as_ptr().align_offset(LINE).min(LINE));
+        buffer.truncate(length);
+        buffer
     }
 
     /// Gives back to the system what large messages have touched of the buffers: what nobody writes to takes no memory.
     #[cold]
     pub(crate) fn give_back(&mut self) {
         let length = self.read_buffer.len();
-        discard(std::mem::take(&mut self.read_buffer).into_vec());
-        self.read_buffer = vec![0; length].into_boxed_slice();
+        let mut old = std::mem::take(&mut self.read_buffer);
+        old.truncate(1);
+        discard(old.into());
+        self.read_buffer = Self::new_read_buffer(length);
         self.out.give_back();
     }
 
