@@ -91,14 +91,18 @@ fn a_suite_that_is_none_exits_1() {
     assert_eq!((status.code(), stdout), (Some(1), vec![]));
     assert!(stderr[0].starts_with(&format!("error: {url}/getCaseCount: could not connect: ")), "{stderr:?}");
 
+    // A process that another test starts at that moment may have the listener, too, until it runs its own program: then the
+    // connection to a case is made, and reset.
+    let gone = ["could not connect", "connection broke"].as_slice();
     for (count, trouble) in
-        [("many", "invalid digit"), ("", "no answer: closed by the peer"), ("2", "could not connect")]
+        [("many", ["invalid digit"].as_slice()), ("", &["no answer: closed by the peer"]), ("2", gone)]
     {
         let (suite, url) = suite_that_says(count);
         let Finished { status, stderr, .. } = client(&[&url]);
         suite.join().unwrap();
         assert_eq!(status.code(), Some(1), "{count:?}");
-        assert!(stderr[0].contains(trouble) && stderr.len() == 1, "{count:?}: {stderr:?}");
+        let is_told = trouble.iter().any(|trouble| stderr[0].contains(trouble));
+        assert!(is_told && stderr.len() == 1, "{count:?}: {stderr:?}");
     }
 }
 
